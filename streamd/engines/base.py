@@ -1,0 +1,69 @@
+"""The small protocol that every engine implements, and the values that cross the pipe to its worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamd.core.audio import Pcm
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisWord:
+    """A word of a hypothesis. Times are seconds from the utterance's first sample."""
+
+    text: str  # as displayed, with its punctuation; a leading space where the language writes one before it
+    start_s: float
+    end_s: float
+    confidence: float  # 0 … 1
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the engine may know beside the sound. Everything here is small; it is sent with every call."""
+
+    committed: str = ""  # text of this utterance that was shown for good: the hypothesis must begin with it
+    previous: str = ""  # what was said before this utterance
+    language: str | None = None  # BCP 47 primary tag; None: detect
+    vocabulary: tuple[str, ...] = ()  # names and jargon to expect
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """An engine's present guess for the whole utterance from its first sample on."""
+
+    words: tuple[HypothesisWord, ...]
+    engine: str
+    language: str | None = None
+    covered_s: float = 0.0  # seconds of the utterance that this guess has heard
+    timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics
+
+    @property
+    def text(self) -> str:
+        return "".join(word.text for word in self.words).strip()
+
+
+class UnknownUtterance(Exception):  # noqa: N818 - the protocol's word, see DESIGN.md: an answer rather than an error
+    """The worker has no state for this utterance: send its sound from the start."""
+
+
+class Engine(Protocol):
+    """One model in one process. Calls come one at a time."""
+
+    name: str
+
+    def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
+        """Hear `new_pcm` (int16, 16 kHz, shape (n,), n may be 0) and guess the whole utterance.
+
+        `first` starts the utterance afresh, whatever was known of it; `last` closes it and frees its state.
+        Raises UnknownUtterance if `first` is false and the utterance is not open here.
+        """
+        ...
+
+    def forget(self, utterance_id: str) -> None:
+        """Free an utterance's state; unknown ones are ignored."""
+        ...
+
+    def warm_up(self) -> None:
+        """Pay one-time costs, so that the first caption is not slower than the later ones."""
+        ...

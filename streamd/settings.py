@@ -1,0 +1,191 @@
+"""Every setting, with its unit, bounds and default. config.py says where values come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path, user_state_path
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Tokens(_Table):
+    """Secrets by role. A role may do what the ones before it may: viewer reads, speaker sends sound, operator runs."""
+
+    viewer: tuple[str, ...] = ()
+    speaker: tuple[str, ...] = ()
+    operator: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.viewer or self.speaker or self.operator)
+
+
+class Server(_Table):
+    """Where readers and remote microphones connect."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8765  # 0: any free one, printed at start
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    insecure: bool = False  # plain http beyond this machine
+    origins: tuple[str, ...] = ()  # browser origins allowed beside the server's own
+    tokens: Tokens = Tokens()
+    max_sessions: Annotated[int, Field(ge=1, le=256)] = 8
+    max_readers: Annotated[int, Field(ge=1, le=10_000)] = 200
+    lag_limit_s: Annotated[float, Field(gt=0)] = 30.0  # a reader this far behind is closed; it resumes
+    drain_s: Annotated[float, Field(ge=0)] = 10.0  # longest wait for the last final after SIGTERM
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in LOOPBACK
+
+    @property
+    def has_tls(self) -> bool:
+        return self.tls_cert is not None
+
+    @model_validator(mode="after")
+    def _safe_beyond_this_machine(self) -> Server:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        if self.is_local:
+            return self
+        if not self.tokens:
+            raise ValueError(
+                f"host {self.host} is reachable from other machines: set server.tokens.viewer, .speaker or .operator, "
+                "or bind to 127.0.0.1"
+            )
+        if not self.has_tls and not self.insecure:
+            raise ValueError(
+                f"host {self.host} is reachable from other machines: set server.tls_cert and server.tls_key, "
+                "or accept plain http with --insecure (server.insecure = true)"
+            )
+        return self
+
+
+class Store(_Table):
+    """The journal: what was said, kept across restarts."""
+
+    path: Path | None = Field(
+        default_factory=lambda: user_state_path("streamd") / "journal.sqlite3"
+    )  # "": keep nothing
+    retention_days: Annotated[int, Field(ge=0)] = 0  # 0: for ever
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("path") == "":
+            return {**values, "path": None}
+        return values
+
+
+class Source(_Table):
+    """What `streamd run` listens to."""
+
+    kind: str = "auto"  # auto, mic, none, - (s16le on stdin), or a FILE
+    device: str = ""  # part of a microphone's name; empty: the system's default
+    rate: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000  # of s16le on stdin
+    loop: bool = False  # start a FILE again at its end
+    no_signal_s: Annotated[float, Field(gt=0)] = 10.0  # this long without a signal is reported to readers
+
+
+class Whisper(_Table):
+    """faster-whisper on CTranslate2."""
+
+    model: str = "tiny.en"  # a name from `streamd models list`, or a folder
+    compute_type: str = "int8"
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    threads: Annotated[int, Field(ge=0, le=64)] = 0  # of one worker; 0: chosen from the machine
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 5  # of finals; partials are greedy
+
+
+class Scripted(_Table):
+    """Answers from a script instead of a model: tests and demonstrations."""
+
+    script: Path | None = None
+
+
+class Engines(_Table):
+    """Engines and the workers they run in."""
+
+    whisper: Whisper = Whisper()
+    scripted: Scripted = Scripted()
+    deadline_s: Annotated[float, Field(gt=0)] = 20.0  # a call that takes longer is killed with its worker
+    start_deadline_s: Annotated[float, Field(gt=0)] = 120.0  # loading the model
+
+
+class Models(_Table):
+    """Where weights are kept and whether they may be fetched."""
+
+    directory: Path = Field(default_factory=lambda: user_data_path("streamd") / "models")
+    offline: bool = False
+
+
+class Logging(_Table):
+    """The daemon's own log. What people say appears at DEBUG only."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+class VadStage(_Table):
+    """Is this frame speech? webrtcvad is the cheap gate, Silero the judge."""
+
+    gate: Annotated[int, Field(ge=0, le=3)] = 1  # webrtcvad's aggressiveness
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5  # Silero probability that starts speech
+    release: Annotated[float, Field(gt=0, lt=1)] = 0.35  # and the one below which it may end
+
+
+class EndpointStage(_Table):
+    """Where an utterance starts and ends."""
+
+    preroll_ms: Annotated[int, Field(ge=0, le=2_000)] = 400  # sound kept from before the first speech
+    min_speech_ms: Annotated[int, Field(ge=0, le=2_000)] = 80  # shorter bursts are not speech
+    hangover_ms: Annotated[int, Field(ge=80, le=5_000)] = 560  # silence that ends an utterance
+    soft_max_s: Annotated[float, Field(gt=0)] = 15.0  # from here on ever shorter pauses end it
+    max_utterance_s: Annotated[float, Field(gt=1, le=28)] = 25.0  # split at the best pause there is
+
+    @model_validator(mode="after")
+    def _soft_before_hard(self) -> EndpointStage:
+        if self.soft_max_s > self.max_utterance_s:
+            raise ValueError(f"soft_max_s ({self.soft_max_s}) is beyond max_utterance_s ({self.max_utterance_s})")
+        return self
+
+
+class RecogniseStage(_Table):
+    """Which engine hears an utterance, and how often its partials are renewed."""
+
+    engine: Literal["whisper", "scripted"] = "whisper"
+    language: str = "auto"  # BCP 47 primary tag, or auto
+    partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
+    partials: bool = True
+    vocabulary: tuple[str, ...] = ()  # names and jargon to expect
+
+
+class Pipeline(_Table):
+    """What happens to the sound: pipelines/NAME.toml."""
+
+    vad: VadStage = VadStage()
+    endpoint: EndpointStage = EndpointStage()
+    recognise: RecogniseStage = RecogniseStage()
+
+
+class Settings(_Table):
+    """All of it, as the daemon runs with it."""
+
+    session: Name = "default"  # the session that `streamd run` feeds
+    pipeline_name: Name = "captions"
+    server: Server = Server()
+    store: Store = Field(default_factory=Store)
+    source: Source = Source()
+    engines: Engines = Engines()
+    models: Models = Field(default_factory=Models)
+    logging: Logging = Logging()
+    pipeline: Pipeline = Pipeline()
