@@ -48,7 +48,7 @@ class UnknownUtterance(Exception):  # noqa: N818 - the protocol's word, see DESI
 
 
 class Engine(Protocol):
-    """One model in one process. Calls come one at a time."""
+    """One model in one process. Calls for one utterance come one at a time, for different ones they may overlap."""
 
     name: str
 
@@ -67,3 +67,12 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Pay one-time costs, so that the first caption is not slower than the later ones."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What a worker needs to build its engine: `streamd.engines.<kind>.build(options)`."""
+
+    kind: str
+    options: dict[str, object] = field(default_factory=dict)
+    threads: int = 1  # calls that the worker serves at a time, for different utterances

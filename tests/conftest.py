@@ -1,0 +1,38 @@
+"""What every test gets: a watch on the event loop, real weights, real speech."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """A blocking call on the event loop fails the test that made it."""
+    with blockbuster_ctx("streamd") as watch:
+        yield watch
+
+
+@pytest.fixture(scope="session")
+def tiny_en() -> Path:
+    """Folder of faster-whisper tiny.en."""
+    return _weights("tiny.en")
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """Folder of faster-whisper base, multilingual."""
+    return _weights("base")
+
+
+def _weights(name: str) -> Path:
+    from streamd.models import locate
+
+    root = os.environ.get("STREAMD_TEST_MODELS")
+    return Path(root) / name if root else locate(name)
