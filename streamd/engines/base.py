@@ -6,16 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamd.core.audio import Pcm
+from streamd.core.words import HypothesisWord, join
 
-
-@dataclass(frozen=True, slots=True)
-class HypothesisWord:
-    """A word of a hypothesis. Times are seconds from the utterance's first sample."""
-
-    text: str  # as displayed, with its punctuation; a leading space where the language writes one before it
-    start_s: float
-    end_s: float
-    confidence: float  # 0 … 1
+__all__ = ["Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "UnknownUtterance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,7 @@ class Hypothesis:
 
     @property
     def text(self) -> str:
-        return "".join(word.text for word in self.words).strip()
+        return join(self.words)
 
 
 class UnknownUtterance(Exception):  # noqa: N818 - the protocol's word, see DESIGN.md: an answer rather than an error

@@ -1,0 +1,109 @@
+"""Hypotheses in, committed and tentative text out. Committed text never changes.
+
+LocalAgreement-2 (Liu et al. 2020, arXiv:2005.11185; Macháček et al. 2023, arXiv:2307.14743): a word is committed when
+two hypotheses in a row agree on it. Words that lean on the newest sound are held back, however often they agree:
+their end may not have been heard yet. Agreement ignores case and punctuation; a word on whose punctuation
+the hypotheses differ, and the last word of what is committed, are committed without it, since what follows may
+change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamd.core.words import HypothesisWord, bare, is_punctuation, join
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What readers see of an utterance: `text[:committed]` is shown for good."""
+
+    text: str
+    committed: int  # code points
+    words: tuple[HypothesisWord, ...]
+
+
+class Stabiliser:
+    """One utterance. Every engine guess goes in by `update`, the last one by `finish`."""
+
+    def __init__(self, hold_s: float = 0.3) -> None:
+        self._hold_s = hold_s
+        self._committed = ""
+        self._committed_end_s = 0.0
+        self._previous: tuple[HypothesisWord, ...] = ()
+
+    @property
+    def committed(self) -> str:
+        return self._committed
+
+    @property
+    def committed_end_s(self) -> float:
+        """Where the last committed word ends in the utterance."""
+        return self._committed_end_s
+
+    def update(self, words: Sequence[HypothesisWord], covered_s: float) -> Caption:
+        """A new guess for the whole utterance, of which `covered_s` seconds have been heard."""
+        words = self._after_committed(words)
+        self._commit(words, covered_s)
+        self._previous = tuple(words)
+        return self._caption(words)
+
+    def finish(self, words: Sequence[HypothesisWord]) -> Caption:
+        """The last guess: all of it is final. It begins with everything that was committed."""
+        caption = self._caption(self._after_committed(words))
+        self._committed = caption.text
+        return Caption(caption.text, len(caption.text), caption.words)
+
+    def _after_committed(self, words: Sequence[HypothesisWord]) -> tuple[HypothesisWord, ...]:
+        """`words`, made to begin with the committed text, whatever the engine thinks of it now."""
+        if join(words).startswith(self._committed):
+            return tuple(words)
+        rest = [word for word in words if (word.start_s + word.end_s) / 2 > self._committed_end_s]
+        spaced = rest and not rest[0].text.startswith(" ") and any(word.text.startswith(" ") for word in words)
+        if spaced:
+            rest[0] = HypothesisWord(" " + rest[0].text, rest[0].start_s, rest[0].end_s, rest[0].confidence)
+        kept = _prefix_of(self._previous, self._committed)
+        return (*kept, *rest)
+
+    def _commit(self, words: Sequence[HypothesisWord], covered_s: float) -> None:
+        agreed = 0
+        exact = True  # punctuation agreed as well, up to the word before
+        for word, before in zip(words, self._previous, strict=False):
+            if not exact or bare(word.text) != bare(before.text) or word.end_s > covered_s - self._hold_s:
+                break
+            exact = word.text.casefold() == before.text.casefold()
+            agreed += 1
+        text = _without_tail(join(words[:agreed]))
+        if len(text) > len(self._committed) and text.startswith(self._committed):
+            self._committed = text
+            self._committed_end_s = words[agreed - 1].end_s
+
+    def _caption(self, words: tuple[HypothesisWord, ...]) -> Caption:
+        return Caption(join(words), len(self._committed), words)
+
+
+def _without_tail(text: str) -> str:
+    """Text without the punctuation at its end: what comes next may change it."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or is_punctuation(text[end - 1])):
+        end -= 1
+    return text[:end]
+
+
+def _prefix_of(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord, ...]:
+    """The first words, cut so that together they read `text`."""
+    kept: list[HypothesisWord] = []
+    left = text
+    for word in words:
+        piece = word.text if kept else word.text.lstrip()
+        if not left:
+            break
+        if not left.startswith(piece):
+            piece = left[: len(piece)]
+        kept.append(HypothesisWord(piece, word.start_s, word.end_s, word.confidence))
+        left = left[len(piece) :]
+    if left and kept:
+        last = kept[-1]
+        kept[-1] = HypothesisWord(last.text + left, last.start_s, last.end_s, last.confidence)
+    return tuple(kept)
