@@ -1,0 +1,208 @@
+"""faster-whisper's weights on CTranslate2, heard again and again while someone speaks.
+
+Each call encodes the open utterance with a few seconds of silence behind it instead of the usual 30 s window, decodes
+on from what readers were already shown for good, and aligns the words with the sound by cross-attention.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+
+from streamd.core.audio import Pcm
+from streamd.engines.base import Context, Hypothesis, HypothesisWord, UnknownUtterance
+from streamd.engines.whisper.evidence import believable
+from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
+from streamd.engines.whisper.text import Tokens, TokenSpan
+from streamd.errors import UnavailableError
+
+PADDING_S = 5.0
+"""Silence behind the sound. With less, a clip in twenty repeats its end; with more, encoding costs more."""
+
+TOKENS_PER_S = 9.0
+"""More tokens than anyone can say in a second: what goes beyond is a loop."""
+
+SPARE_TOKENS = 12
+MAX_TOKENS = 224
+MIN_SOUND_S = 0.1  # less than this holds no word
+ENCODER_FRAME_S = 0.02
+DETECT_AFTER_S = 1.5  # sound needed before the detected language is kept for the utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """See streamd.settings.Whisper."""
+
+    model_path: str
+    compute_type: str = "int8"
+    device: str = "cpu"
+    threads: int = 1
+    beam_size: int = 5
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of an open utterance."""
+
+    mel: LogMel
+    language: str | None = None
+    settled: bool = False  # the language is not detected again
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Milliseconds by stage."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.ms[stage] = (now - self._since) * 1000
+        self._since = now
+
+
+class WhisperEngine:
+    """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads."""
+
+    def __init__(self, options: Options) -> None:
+        folder = Path(options.model_path)
+        self.name = f"whisper {folder.name} {options.compute_type}"
+        self._options = options
+        self._tokens = Tokens(folder / "tokenizer.json")
+        self._model = _load(folder, options)
+        self._bands = int(self._model.n_mels)
+        self._open: dict[str, _State] = {}
+
+    def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
+        """See Engine.advance."""
+        if first:
+            self._open[utterance_id] = _State(LogMel(self._bands))
+        state = self._open.get(utterance_id)
+        if state is None:
+            raise UnknownUtterance(utterance_id)
+        if last:
+            del self._open[utterance_id]
+        watch = _Stopwatch()
+        state.mel.feed(new_pcm)
+        heard_s = state.mel.seconds
+        words: tuple[HypothesisWord, ...] = ()
+        if heard_s >= MIN_SOUND_S:
+            words = self._guess(state, last, context, watch)
+        return Hypothesis(words, self.name, state.language, heard_s, watch.ms)
+
+    def forget(self, utterance_id: str) -> None:
+        """See Engine.forget."""
+        self._open.pop(utterance_id, None)
+
+    def warm_up(self) -> None:
+        """See Engine.warm_up. A second of noise goes through every stage."""
+        noise = np.random.default_rng(0).integers(-500, 500, 16_000, np.int16)
+        for last in (False, True):
+            self.advance("warm-up", noise, last, Context(), first=not last)
+
+    def _guess(self, state: _State, last: bool, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+        window = state.mel.window(PADDING_S)
+        watch.lap("features")
+        encoded = self._model.encode(ctranslate2.StorageView.from_array(window[np.newaxis]))
+        watch.lap("encoder")
+        self._settle_language(state, encoded, context)
+        start = self._tokens.start_sequence(state.language if self._model.is_multilingual else None)
+        committed = self._tokens.encode(context.committed)
+        decoded = self._decode(encoded, start, committed, state.mel.seconds, last, context.vocabulary)
+        watch.lap("decoder")
+        tokens = [*committed, *decoded.tokens]
+        words = self._align(encoded, start, tokens, window.shape[1])
+        watch.lap("align")
+        return believable(words, state.mel.seconds, decoded.no_speech, context.committed)
+
+    def _settle_language(self, state: _State, encoded: ctranslate2.StorageView, context: Context) -> None:
+        if not self._model.is_multilingual:
+            state.language, state.settled = "en", True
+        elif context.language is not None:
+            state.language, state.settled = context.language, True
+        elif not state.settled:
+            state.settled = state.mel.seconds >= DETECT_AFTER_S
+            token, _ = self._model.detect_language(encoded)[0][0]
+            state.language = token.strip("<|>")
+
+    def _decode(
+        self,
+        encoded: ctranslate2.StorageView,
+        start: Sequence[int],
+        committed: Sequence[int],
+        heard_s: float,
+        last: bool,
+        vocabulary: Sequence[str],
+    ) -> _Decoded:
+        prompt = self._tokens.prompt(start, committed, self._tokens.encode(", ".join(vocabulary)))
+        room = min(MAX_TOKENS, int(heard_s * TOKENS_PER_S) + SPARE_TOKENS)
+        result = self._model.generate(
+            encoded,
+            [prompt],
+            beam_size=self._options.beam_size if last else 1,
+            max_length=min(448, len(prompt) + max(SPARE_TOKENS, room - len(committed))),
+            return_no_speech_prob=True,
+            suppress_blank=not committed,
+        )[0]
+        tokens = [token for token in result.sequences_ids[0] if token < self._tokens.end]
+        return _Decoded(without_loop(tokens), result.no_speech_prob)
+
+    def _align(
+        self, encoded: ctranslate2.StorageView, start: Sequence[int], tokens: Sequence[int], mel_frames: int
+    ) -> list[HypothesisWord]:
+        """Words with their times: where the attention of the alignment heads jumps on to the next token."""
+        spans = self._tokens.words(tokens)
+        if not spans:
+            return []
+        result = self._model.align(encoded, list(start), [list(tokens)], mel_frames)[0]
+        jumps: dict[int, float] = {}
+        for token, frame in result.alignments:
+            jumps.setdefault(token, frame * ENCODER_FRAME_S)
+        probabilities = result.text_token_probs
+        return [_timed(span, jumps, probabilities, mel_frames / FRAMES_PER_S) for span in spans]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    tokens: list[int]
+    no_speech: float  # probability that nobody spoke
+
+
+def without_loop(tokens: Sequence[int], longest: int = 12, times: int = 3) -> list[int]:
+    """The tokens up to the first run that says the same thing `times` times in a row; it is kept once."""
+    for end in range(1, len(tokens) + 1):
+        for length in range(1, min(longest, end // times) + 1):
+            unit = tokens[end - length : end]
+            if all(tokens[end - (n + 1) * length : end - n * length] == unit for n in range(1, times)):
+                return list(tokens[: end - (times - 1) * length])
+    return list(tokens)
+
+
+def _timed(span: TokenSpan, jumps: dict[int, float], probabilities: Sequence[float], end_s: float) -> HypothesisWord:
+    start_s = jumps.get(span.start, end_s)
+    stop_s = jumps.get(span.stop, end_s)
+    chances = probabilities[span.start : span.stop]
+    confidence = float(np.exp(np.mean(np.log(np.maximum(chances, 1e-6))))) if len(chances) else 0.0
+    return HypothesisWord(span.text, start_s, max(start_s, stop_s), min(1.0, confidence))
+
+
+def _load(folder: Path, options: Options) -> ctranslate2.models.Whisper:
+    try:
+        return ctranslate2.models.Whisper(
+            str(folder),
+            device=options.device,
+            compute_type=options.compute_type,
+            inter_threads=options.threads,
+            intra_threads=1,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UnavailableError(
+            f"the Whisper model in {folder} does not load as {options.compute_type} on {options.device}: {error}; "
+            'try `streamd models verify`, or engines.whisper.compute_type = "int8"'
+        ) from error
