@@ -9,7 +9,13 @@ from platformdirs import user_data_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="1 to 64 letters, digits, '.', '_' or '-', the first of them a letter or digit",
+    ),
+]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
