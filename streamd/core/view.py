@@ -97,7 +97,7 @@ class View:
                 self._items[event.seq] = Interruption(event.seq, body.start_ms, body.end_ms, body.reason, event)
             case Status():
                 self.status = body
-            case Ended():
+            case _:
                 self.ended = body
         return True
 
