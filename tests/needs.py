@@ -20,7 +20,7 @@ def need(*names: str) -> str:
     for name in names:
         if path := shutil.which(name):
             return path
-    missing(f"the program {' or '.join(names)} is not installed")
+    return missing(f"the program {' or '.join(names)} is not installed")
 
 
 def need_library(name: str) -> str:
