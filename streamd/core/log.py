@@ -22,6 +22,7 @@ class Log:
 
     With `write_ahead`, a durable event and whatever follows it stay invisible to readers until `confirm` says that
     the journal holds it: no reader ever sees a final that a crash could take back.
+    `history` is what the journal held at the start, `dropped` the newest durable seq that it no longer holds.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Log:
         *,
         next_seq: int = 1,
         history: Iterable[Event] = (),
+        dropped: int = 0,
         write_ahead: bool = False,
         retain: int = RETAINED_EVENTS,
     ) -> None:
@@ -42,7 +44,7 @@ class Log:
         self._write_ahead = write_ahead
         self._confirmed = next_seq - 1
         self._retain = retain
-        self._dropped = 0  # the newest seq that was dropped from `_durable`
+        self._dropped = dropped  # the newest durable seq that is not in `_durable`
         if self._durable and self._durable[-1].seq >= next_seq:
             raise ValueError(f"history of session {session!r} ends at seq {self._durable[-1].seq}, next is {next_seq}")
 
@@ -98,6 +100,14 @@ class Log:
         stop = bisect_right(self._durable, newest, key=_seq)
         fleeting = (event for event in self._fleeting.values() if seq < event.seq <= newest)
         return sorted([*self._durable[start:stop], *fleeting], key=_seq)
+
+    def next_after(self, seq: int) -> Event | None:
+        """The first of `since(seq)`, at the same price however long the log is."""
+        start = bisect_right(self._durable, seq, key=_seq)
+        fleeting = next((event for event in self._fleeting.values() if event.seq > seq), None)
+        candidates = [event for event in (*self._durable[start : start + 1], fleeting) if event is not None]
+        first = min(candidates, key=_seq, default=None)
+        return first if first is not None and first.seq <= self.newest else None
 
     def resume(self, after: int | None, epoch: str | None) -> int:
         """The cursor for a reader that comes (back) with `after`: that, or 0 where only a snapshot is honest."""

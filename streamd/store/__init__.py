@@ -1,0 +1,8 @@
+"""The journal: what was said, kept in one SQLite file across restarts and kill -9."""
+
+from __future__ import annotations
+
+from streamd.store.journal import Journal, Loaded, Recorded
+from streamd.store.keeper import Feed, Run, keep, retain
+
+__all__ = ["Feed", "Journal", "Loaded", "Recorded", "Run", "keep", "retain"]
