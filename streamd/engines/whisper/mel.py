@@ -1,8 +1,8 @@
 """Whisper's log-mel spectrogram, computed as the sound arrives.
 
 Radford et al. 2022, arXiv:2212.04356, §2.2: 25 ms Hann windows every 10 ms, 80 or 128 mel bands (Slaney's scale),
-log10, floored 8 below the loudest value of the window, then (x + 4) / 4. All but the floor depends on the sound around a frame
-only, so it is computed once; the floor is applied to each window anew.
+log10, floored 8 below the loudest value of the window, then (x + 4) / 4. All but the floor depends on the sound around
+a frame only, so it is computed once; the floor is applied to each window anew.
 """
 
 from __future__ import annotations

@@ -1,0 +1,233 @@
+"""The daemon's life: start, serve, drain, stop; and the same pipe for one file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from streamd import models
+from streamd.bridge import EngineHost, OneThread
+from streamd.core.events import Event
+from streamd.core.log import Log
+from streamd.engines.base import EngineSpec
+from streamd.errors import StreamdError
+from streamd.feed import now_ms
+from streamd.hub import Hub
+from streamd.metrics import Metrics
+from streamd.server import serve
+from streamd.session import Session
+from streamd.settings import Settings
+from streamd.sources import MediaFile, Source, open_source
+from streamd.store import Journal, retain
+
+LOOP_PROBE_S = 0.25
+MOST_THREADS = 4  # utterances do not divide further
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What `streamd run` tells its user once it listens."""
+
+    url: str
+    source: str | None
+    session: str
+
+
+def run(settings: Settings, announce: Callable[[Running], None]) -> None:
+    """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
+    spec = engine_spec(settings)
+    source = open_source(settings.source)
+    with _unwrapped():
+        uvloop.run(_live(settings, spec, source, announce))
+
+
+def transcribe(
+    settings: Settings,
+    paths: Sequence[Path],
+    on_progress: Callable[[Path, int], None],
+    on_done: Callable[[Path, list[Event] | StreamdError], None],
+) -> None:
+    """Files as quick as the machine can, one after the other with one engine.
+
+    `on_progress` is told the milliseconds of sound that are recognised, `on_done` the finals and gaps, or why there are
+    none. Raises StreamdError if the engine isn't there.
+    """
+    spec = engine_spec(settings)
+    with _unwrapped():
+        uvloop.run(_transcribe(settings, spec, paths, on_progress, on_done))
+
+
+def engine_spec(settings: Settings) -> EngineSpec:
+    """Which engine the worker builds. Raises UnavailableError if its model isn't there."""
+    engines = settings.engines
+    threads = engines.whisper.threads or min(MOST_THREADS, os.cpu_count() or 1)
+    match settings.pipeline.recognise.engine:
+        case "scripted":
+            return EngineSpec("scripted", engines.scripted.model_dump(mode="json", exclude_none=True), threads)
+        case "whisper":
+            folder = models.locate(engines.whisper.model, settings.models)
+            options = engines.whisper.model_dump(include={"compute_type", "device", "beam_size"})
+            return EngineSpec("whisper", options | {"model_path": str(folder), "threads": threads}, threads)
+
+
+async def _live(
+    settings: Settings, spec: EngineSpec, source: Source | None, announce: Callable[[Running], None]
+) -> None:
+    """Parts stop in the reverse of the order in which they start."""
+    metrics = Metrics()
+    stopping = _on_signal()
+    async with contextlib.AsyncExitStack() as stack:
+        thread = stack.enter_context(contextlib.closing(OneThread()))
+        journal = await stack.enter_async_context(_journal(settings, thread))
+        engine = _engine(spec, settings, metrics, lambda _state, _detail: hub.engine_changed())
+        stack.push_async_callback(engine.close)
+        hub = await stack.enter_async_context(Hub(settings, engine, metrics, journal, thread))
+        server = await stack.enter_async_context(serve(settings.server, hub, metrics))
+        session = await hub.open(settings.session)
+        announce(Running(server.url, source.name if source else None, session.name))
+        async with asyncio.TaskGroup() as tasks:
+            chores = [tasks.create_task(engine.start()), tasks.create_task(_probe_loop(metrics))]
+            if source is not None:
+                chores.append(tasks.create_task(_listen(session, source)))
+            if journal is not None:
+                chores.append(tasks.create_task(retain(journal, thread.run, settings.store.retention_days, now_ms)))
+            await stopping.wait()
+            hub.stopping.set()
+            await _drain(hub, settings.server.drain_s)
+            for chore in chores:
+                chore.cancel()
+
+
+def _on_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second one ends the process as ever."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        _log.info("stopping: what was said is being finished")
+        stopping.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+@contextlib.asynccontextmanager
+async def _journal(settings: Settings, thread: OneThread) -> AsyncIterator[Journal | None]:
+    if settings.store.path is None:
+        yield None
+        return
+    journal = await thread.run(Journal.open, settings.store.path)
+    try:
+        yield journal
+    finally:
+        await thread.run(journal.close)
+
+
+def _engine(
+    spec: EngineSpec, settings: Settings, metrics: Metrics, on_change: Callable[[str, str], None] | None = None
+) -> EngineHost:
+    engines = settings.engines
+    return EngineHost(
+        spec,
+        deadline_s=engines.deadline_s,
+        start_deadline_s=engines.start_deadline_s,
+        metrics=metrics,
+        on_change=on_change,
+    )
+
+
+async def _listen(session: Session, source: Source) -> None:
+    """Feed the source to its end; the daemon goes on serving what it said.
+
+    A source that fails before its first sound ends the daemon; one that fails later is logged: others may be reading.
+    """
+    before_ms = session.position_ms
+    try:
+        await session.hear(source)
+    except StreamdError as error:
+        if session.position_ms == before_ms:
+            raise
+        _log.error("source failed: %s", error)
+    else:
+        _log.info("source ended name=%s; readers are served until Ctrl-C", source.name)
+
+
+async def _drain(hub: Hub, limit_s: float) -> None:
+    try:
+        async with asyncio.timeout(limit_s):
+            await hub.settle()
+    except TimeoutError:
+        _log.warning("not everything that was said is recognised after %g s (server.drain_s)", limit_s)
+
+
+async def _probe_loop(metrics: Metrics) -> None:
+    """How late timers are: a blocked loop delays everybody's captions."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOP_PROBE_S
+        await asyncio.sleep(LOOP_PROBE_S)
+        metrics.loop_delay_seconds.observe(max(0.0, loop.time() - due))
+
+
+async def _transcribe(
+    settings: Settings,
+    spec: EngineSpec,
+    paths: Sequence[Path],
+    on_progress: Callable[[Path, int], None],
+    on_done: Callable[[Path, list[Event] | StreamdError], None],
+) -> None:
+    metrics = Metrics()
+    async with _engine(spec, settings, metrics) as engine:
+        for path in paths:
+            session = Session(Log(settings.session, epoch="file"), engine, settings, metrics)
+            try:
+                on_done(path, await _recognise(session, MediaFile(path, fast=True), partial(on_progress, path)))
+            except StreamdError as error:
+                on_done(path, error)
+
+
+async def _recognise(session: Session, source: Source, on_progress: Callable[[int], None]) -> list[Event]:
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(session.run())
+        watch = tasks.create_task(_report(session, on_progress))
+        try:
+            await session.hear(source)
+        finally:
+            work.cancel()
+            watch.cancel()
+    return await session.history()
+
+
+async def _report(session: Session, on_progress: Callable[[int], None]) -> None:
+    """Tell how far recognition has come, whenever an utterance is done."""
+    seq = 0
+    while True:
+        await session.wait_newer(seq)
+        seq = session.log.newest
+        on_progress(session.position_ms - session.status().lag_ms)
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """A fault in a task group as the one error that it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group

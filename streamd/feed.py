@@ -1,0 +1,61 @@
+"""A log that can be waited for. The log itself is pure; this adds the clock and wakes readers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from streamd.core.events import Body, Event
+from streamd.core.log import Log
+from streamd.metrics import Metrics
+
+
+def now_ms() -> int:
+    """Wall-clock milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Feed:
+    """One session's log for the readers and writers of one event loop."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self.log = log
+        self._metrics = metrics
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def append(self, body: Body) -> Event:
+        """Append to the log and wake everybody who waits."""
+        event = self.log.append(body, now_ms())
+        self._metrics.events.labels(body.type).inc()
+        self._wake()
+        return event
+
+    def confirm(self, seq: int) -> None:
+        """The journal holds everything up to `seq`; readers may see it."""
+        self.log.confirm(seq)
+        self._wake()
+
+    async def wait_newer(self, seq: int) -> None:
+        """Return once readers may see something after `seq`."""
+        while self.log.newest <= seq:
+            await self._changed.wait()
+
+    async def wait_appended(self, next_seq: int) -> None:
+        """Return once `log.next_seq` is beyond `next_seq`, visible or not, or once nothing will follow."""
+        while self.log.next_seq <= next_seq and not self._closed:
+            await self._changed.wait()
+
+    async def closed(self) -> None:
+        """Return once nothing will follow."""
+        while not self._closed:
+            await self._changed.wait()
+
+    def close(self) -> None:
+        """Nothing will follow."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,184 @@
+"""All sessions of one daemon: opened on demand, brought back from the journal, closed when nobody needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from streamd.bridge import OneThread
+from streamd.core.events import Event, Final, Gap, Partial
+from streamd.core.log import Log
+from streamd.feed import now_ms
+from streamd.metrics import Metrics
+from streamd.server.hub import SessionLimit
+from streamd.session import Session
+from streamd.settings import Settings
+from streamd.store import Journal, Loaded, keep
+from streamd.transcriber import Recogniser
+
+IDLE_S = 600.0
+"""A session that nobody feeds or reads for so long makes room for a new one; the journal keeps what it said."""
+
+_log = logging.getLogger(__name__)
+
+
+class Hub:
+    """The daemon's sessions by name. Use as an async context manager; leaving it flushes the journal."""
+
+    def __init__(
+        self, settings: Settings, recogniser: Recogniser, metrics: Metrics, journal: Journal | None, thread: OneThread
+    ) -> None:
+        self._settings = settings
+        self._recogniser = recogniser
+        self._metrics = metrics
+        self._journal = journal
+        self._thread = thread
+        self._sessions: dict[str, Session] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._opening = asyncio.Lock()
+        self._tasks = asyncio.TaskGroup()
+        self.stopping = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in self._sessions.values():
+            session.feed.close()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def names(self) -> list[str]:
+        """Sessions that are open now."""
+        return sorted(self._sessions)
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds since 1970."""
+        return now_ms()
+
+    def ready(self) -> str | None:
+        """None: captions can be made. Otherwise why not."""
+        return (
+            None
+            if self._recogniser.state == "ready"
+            else f"the engine {self._recogniser.name} is {self._recogniser.state}"
+        )
+
+    def state(self) -> list[dict[str, object]]:
+        """A summary of each session for /v1/sessions."""
+        return [session.summary() for _, session in sorted(self._sessions.items())]
+
+    def engine_changed(self) -> None:
+        """Tell the readers of every session how the engine is."""
+        for session in self._sessions.values():
+            session.show()
+
+    async def get(self, name: str) -> Session | None:
+        """The session of that name, open or in the journal; None if there never was one."""
+        if name not in self._sessions and self._journal is not None:
+            known = await self._thread.run(self._journal.sessions)
+            if any(record.name == name for record in known):
+                return await self.open(name)
+        return self._sessions.get(name)
+
+    async def open(self, name: str) -> Session:
+        """The session of that name, made if need be. Raises SessionLimit if there are too many."""
+        async with self._opening:
+            if name not in self._sessions:
+                await self._make_room()
+                self._sessions[name] = await self._begin(name)
+                self._metrics.sessions.set(len(self._sessions))
+            return self._sessions[name]
+
+    async def settle(self) -> None:
+        """Stop every source and wait until what it said is finalised."""
+        for session in list(self._sessions.values()):
+            session.stop_source()
+        for session in list(self._sessions.values()):
+            await session.settled()
+
+    async def _make_room(self) -> None:
+        if len(self._sessions) < self._settings.server.max_sessions:
+            return
+        session = max(self._sessions.values(), key=lambda session: session.idle_s)
+        if session.idle_s < IDLE_S:
+            raise SessionLimit(
+                f"{len(self._sessions)} sessions are open: {', '.join(self.names())}; "
+                "end one, or raise server.max_sessions"
+            )
+        session.feed.close()
+        await asyncio.wait([self._running[session.name]])
+        del self._sessions[session.name], self._running[session.name]
+        self._metrics.forget_session(session.name)
+        _log.info("session closed name=%s", session.name)
+
+    async def _begin(self, name: str) -> Session:
+        if self._journal is None:
+            session = Session(Log(name, uuid4().hex), self._recogniser, self._settings, self._metrics)
+        else:
+            loaded = await self._thread.run(self._journal.load, name, now_ms())
+            session = self._restore(self._journal, loaded, name)
+        self._running[name] = self._tasks.create_task(self._run(session), name=f"session {name}")
+        _log.info("session open name=%s seq=%d", name, session.log.next_seq)
+        return session
+
+    def _restore(self, journal: Journal, loaded: Loaded, name: str) -> Session:
+        """Go on where the journal ends: what was interrupted gets its final, the time since then its gap."""
+        log = Log(
+            name,
+            loaded.epoch,
+            next_seq=loaded.next_seq,
+            history=loaded.history,
+            dropped=loaded.dropped,
+            write_ahead=True,
+        )
+        resumes = bool(loaded.history or loaded.interrupted)
+        start_ms, end_ms = loaded.unheard(now_ms()) if resumes else (0, 0)
+
+        async def past() -> list[Event]:
+            return await self._thread.run(lambda: list(journal.history(name)))
+
+        session = Session(log, self._recogniser, self._settings, self._metrics, position_ms=end_ms, past=past)
+        for event in loaded.interrupted:
+            if isinstance(event.body, Partial):
+                session.feed.append(_rescued(event.body))
+        if resumes:
+            session.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason="restart"))
+        return session
+
+    async def _run(self, session: Session) -> None:
+        """The session's tasks and its journal, until its feed is closed."""
+        work = asyncio.create_task(session.run(), name=f"session {session.name} at work")
+        journal = asyncio.create_task(self._keep(session), name=f"journal {session.name}")
+        try:
+            await asyncio.wait([work, journal], return_when=asyncio.FIRST_COMPLETED)
+            for task in (journal, work):
+                if task.done():
+                    task.result()
+        finally:
+            work.cancel()
+            journal.cancel()
+            await asyncio.wait([work, journal])
+
+    async def _keep(self, session: Session) -> None:
+        if self._journal is None:
+            await session.feed.closed()
+        else:
+            await keep(session.feed, self._journal, self._thread.run, self._metrics, now_ms)
+
+
+def _rescued(partial: Partial) -> Final:
+    """What readers had been shown for good when the daemon died in the middle of an utterance."""
+    return Final(
+        utterance=partial.utterance,
+        start_ms=partial.start_ms,
+        end_ms=partial.end_ms,
+        text=partial.text[: partial.committed],
+        engine="journal",
+        fallback=True,
+    )

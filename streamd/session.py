@@ -1,0 +1,284 @@
+"""One session: source ─ frames ─ VAD ─ endpointer ─ engine ─ stabiliser ─► log. Reads like the picture in DESIGN.md."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from streamd.core.audio import FRAME_MS, FRAME_SAMPLES, SAMPLES_PER_MS, Frame, Framer, Lost, samples_to_ms
+from streamd.core.endpoint import Rules
+from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status
+from streamd.core.level import SignalWatch
+from streamd.core.log import Log
+from streamd.core.segment import Segmenter
+from streamd.feed import Feed
+from streamd.metrics import Metrics
+from streamd.server.hub import SourceBusy
+from streamd.settings import EndpointStage, Settings
+from streamd.sources import Missing, Notice, Source
+from streamd.transcriber import Recogniser, Transcriber
+from streamd.vad import VoiceActivity
+
+HEARTBEAT_S = 5.0
+"""Readers get a status at least this often; after 12 s without one they look for another connection."""
+
+DEGRADED_LAG_MS = 5_000
+"""Recognition this far behind is said to be degraded."""
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """One audio timeline with one log. `run` must be running for anything to happen."""
+
+    def __init__(
+        self,
+        log: Log,
+        recogniser: Recogniser,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        position_ms: int = 0,
+        past: Callable[[], Awaitable[list[Event]]] | None = None,
+    ) -> None:
+        self.name = log.session
+        self.log = log
+        self.feed = Feed(log, metrics)
+        self.readers = 0
+        self._settings = settings
+        self._metrics = metrics
+        self._recogniser = recogniser
+        self._past = past or self._remembered
+        self._first_frame = -(-position_ms // FRAME_MS)
+        self._position_samples = self._first_frame * FRAME_SAMPLES  # end of the last frame
+        self._heard_samples = self._position_samples  # end of the last sample
+        self._vad = VoiceActivity(settings.pipeline.vad.gate)
+        self._segmenter = Segmenter(rules(settings), self._first_frame)
+        self._transcriber = Transcriber(self.feed, self._segmenter, recogniser, settings.pipeline.recognise, metrics)
+        self._signal = SignalWatch(settings.source.no_signal_s)
+        self._source: Source | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._free = asyncio.Lock()  # held by whoever feeds the session
+        self._trouble: tuple[State, str] | None = None  # what the source complains of
+        self._shown: Status | None = None
+        self._used_at = time.monotonic()
+
+    # what readers and the server see
+
+    async def _remembered(self) -> list[Event]:
+        return [event for event in self.log.since(0) if isinstance(event.body, DURABLE)]
+
+    async def wait_newer(self, seq: int) -> None:
+        await self.feed.wait_newer(seq)
+
+    @property
+    def source_name(self) -> str | None:
+        return None if self._source is None else self._source.name
+
+    @property
+    def position_ms(self) -> int:
+        """How much sound the timeline has seen."""
+        return samples_to_ms(self._position_samples)
+
+    @property
+    def idle_s(self) -> float:
+        """How long nobody has fed or read this session."""
+        return 0.0 if self._source is not None or self.readers else time.monotonic() - self._used_at
+
+    def status(self) -> Status:
+        """What is happening now, in the words of the wire."""
+        state, detail = self._state()
+        lag_ms = self._transcriber.lag_ms(self.position_ms)
+        return Status(
+            state=state, detail=detail, lag_ms=lag_ms, source=self.source_name, engine=self._recogniser.name or None
+        )
+
+    def summary(self) -> dict[str, object]:
+        """One line of /v1/sessions."""
+        status = self.status()
+        return {
+            "name": self.name,
+            "state": status.state,
+            "detail": status.detail,
+            "source": status.source,
+            "engine": status.engine,
+            "lag_ms": status.lag_ms,
+            "readers": self.readers,
+            "audio_ms": self.position_ms,
+        }
+
+    async def history(self) -> list[Event]:
+        """Every durable event, also those that are no longer in memory."""
+        return await self._past()
+
+    # what goes in
+
+    async def hear(self, source: Source, *, take_over: bool = False) -> None:
+        """Feed `source` to its end, finalise what is open, append `ended`.
+
+        Raises SourceBusy if another source feeds the session, unless it is taken over; and what the source raises,
+        after what it had said is finalised.
+        """
+        if self._free.locked():
+            if not take_over:
+                raise SourceBusy(f"session {self.name} listens to {self.source_name} already")
+            self.stop_source()
+        async with self._free:
+            self._source = source
+            self._trouble = None
+            self._pump = asyncio.create_task(self._take_all(source), name=f"source {source.name}")
+            try:
+                await self._pump
+            except asyncio.CancelledError:
+                if not self._pump.cancelled() or _is_cancelled():
+                    raise
+            finally:
+                self._pump.cancel()
+                await self._drain()
+
+    def stop_source(self) -> None:
+        """The source ends here; `hear` then finalises what is open."""
+        if self._pump is not None:
+            self._pump.cancel()
+
+    async def settled(self) -> None:
+        """Return once no source feeds the session and all it said is final."""
+        async with self._free:
+            pass
+
+    async def run(self) -> None:
+        """The session's own tasks; cancel to stop."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._transcriber.run(), name=f"transcriber {self.name}")
+            tasks.create_task(self._heartbeat(), name=f"heartbeat {self.name}")
+
+    # the pipe
+
+    async def _take_all(self, source: Source) -> None:
+        framer = Framer(self._position_samples // FRAME_SAMPLES)
+        self.show()
+        async with contextlib.aclosing(source.chunks()) as chunks:
+            async for item in chunks:
+                match item:
+                    case Notice(state, detail):
+                        self._complain(state, detail)
+                    case Missing(samples, reason):
+                        for piece in framer.lose(samples, reason):
+                            await self._take(piece)
+                    case chunk:
+                        for piece in framer.feed(chunk):
+                            await self._take(piece)
+                self._heard_samples = framer.position_samples
+        for piece in framer.flush():
+            await self._take(piece)
+
+    async def _take(self, piece: Frame | Lost) -> None:
+        """One frame through VAD and endpointer, or a loss into the log."""
+        if isinstance(piece, Lost):
+            self._lose(piece)
+            return
+        await self._transcriber.room()
+        self._position_samples = (piece.index + 1) * FRAME_SAMPLES
+        self._signal.feed(piece)
+        began = time.perf_counter()
+        opened = self._segmenter.feed(piece, self._vad.probability(piece))
+        self._metrics.stage_seconds.labels("vad").observe(time.perf_counter() - began)
+        self._metrics.frames.labels(self.name).inc()
+        for utterance in opened:
+            self._shown = Status(state="speech", source=self.source_name, engine=self._recogniser.name or None)
+            self._transcriber.open(utterance, self._shown)
+        self._transcriber.grown()
+        self.show()
+
+    def _lose(self, lost: Lost) -> None:
+        start_ms, end_ms = lost.start_sample // SAMPLES_PER_MS, -(-lost.end_sample // SAMPLES_PER_MS)
+        self._metrics.lost_samples.labels(self.name, lost.reason).inc(lost.end_sample - lost.start_sample)
+        self.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason=lost.reason))
+        _log.warning("sound lost session=%s ms=%d reason=%s", self.name, end_ms - start_ms, lost.reason)
+
+    async def _drain(self) -> None:
+        """Finalise what is open, whatever ended the source."""
+        self._segmenter.end()
+        self._vad.reset()
+        self._transcriber.grown()
+        try:
+            await self._transcriber.finished()
+        finally:
+            self.feed.append(Ended(audio_ms=samples_to_ms(self._heard_samples)))
+            self._source, self._pump, self._trouble = None, None, None
+            self._used_at = time.monotonic()
+            self.show()
+
+    # what is happening
+
+    def _complain(self, state: str, detail: str) -> None:
+        self._trouble = ("source_lost", detail) if state == "source_lost" else None
+        if self._trouble:
+            self._segmenter.end("gap")
+            self._vad.reset()
+            self._transcriber.grown()
+        self.show()
+
+    def _state(self) -> tuple[State, str | None]:
+        if self._recogniser.state == "starting":
+            return "starting", "the recogniser is loading"
+        if self._recogniser.state != "ready":
+            return "degraded", f"the recogniser is {self._recogniser.state}"
+        if self._source is None:
+            return "idle", None
+        if self._trouble is not None:
+            return self._trouble
+        if self._transcriber.fault is not None:
+            return "degraded", self._transcriber.fault
+        if self._transcriber.lag_ms(self.position_ms) > DEGRADED_LAG_MS:
+            return "degraded", "recognition can't keep up with the sound"
+        if self._segmenter.open is not None:
+            return "speech", None
+        if self._signal.silent:
+            return "no_signal", f"nothing but silence from {self.source_name}: muted, unplugged or not permitted?"
+        return "listening", None
+
+    def show(self, *, always: bool = False) -> None:
+        """Tell readers what is happening, if that has changed."""
+        status = self.status()
+        before = self._shown
+        if (
+            always
+            or before is None
+            or (before.state, before.detail, before.source)
+            != (
+                status.state,
+                status.detail,
+                status.source,
+            )
+        ):
+            self._shown = status
+            self.feed.append(status)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            self.show(always=True)
+            self._metrics.lag_seconds.labels(self.name).set(self._transcriber.lag_ms(self.position_ms) / 1000)
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+def rules(settings: Settings) -> Rules:
+    """The endpointer's rules in frames."""
+    stage: EndpointStage = settings.pipeline.endpoint
+    return Rules(
+        pre_roll=stage.preroll_ms // FRAME_MS,
+        min_speech=max(1, stage.min_speech_ms // FRAME_MS),
+        hangover=max(1, stage.hangover_ms // FRAME_MS),
+        soft_max=int(stage.soft_max_s * 1000) // FRAME_MS,
+        maximum=int(stage.max_utterance_s * 1000) // FRAME_MS,
+        threshold=settings.pipeline.vad.threshold,
+        release=settings.pipeline.vad.release,
+    )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,226 @@
+"""Utterances → engine calls → partials and finals in the log. One a session.
+
+One call at a time: the oldest utterance without a final is what is worked on. While it is open, it is heard again
+whenever the engine is free and enough new sound is there, so only the newest partial request ever exists; once it has
+ended, its final is next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamd.bridge import EngineFailed
+from streamd.core.events import Final, Gap, Partial, Status, Word
+from streamd.core.segment import Segmenter, Utterance
+from streamd.core.stabilise import Caption, Stabiliser
+from streamd.engines.base import Context, Hypothesis, HypothesisWord
+from streamd.feed import Feed
+from streamd.metrics import Metrics
+from streamd.settings import RecogniseStage
+
+WAITING_UTTERANCES = 4
+"""Ended utterances that may wait for their final; then the pipe waits."""
+
+_PREVIOUS_CHARACTERS = 200  # of what was said before, handed to the engine
+
+_log = logging.getLogger(__name__)
+
+
+class Recogniser(Protocol):
+    """What the transcriber needs of bridge.EngineHost."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> str: ...
+
+    async def advance(self, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis: ...
+
+    async def forget(self, utterance_id: str) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """An utterance on its way to its final."""
+
+    utterance: Utterance
+    number: int  # of the utterance, on the wire
+    opened_ms: int  # length of its sound when it was opened
+    stabiliser: Stabiliser = field(default_factory=Stabiliser)
+    rev: int = 0
+    covered_ms: int = 0
+    shown: tuple[str, int] = ("", 0)
+
+    @property
+    def heard_ms(self) -> int:
+        return self.utterance.end_ms - self.utterance.start_ms
+
+
+class Transcriber:
+    """Turns the utterances of one session into events."""
+
+    def __init__(
+        self, feed: Feed, segmenter: Segmenter, recogniser: Recogniser, stage: RecogniseStage, metrics: Metrics
+    ) -> None:
+        self._waiting = metrics.queue_fill.labels("utterances", feed.log.session)
+        self._feed = feed
+        self._segmenter = segmenter
+        self._recogniser = recogniser
+        self._stage = stage
+        self._queue: deque[_Work] = deque()
+        self._changed = asyncio.Event()
+        self._previous = ""
+        self.fault: str | None = None  # why the engine gave no answer lately
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue
+
+    @property
+    def speaking(self) -> bool:
+        return bool(self._queue) and self._queue[-1].utterance.ended is None
+
+    def lag_ms(self, position_ms: int) -> int:
+        """How far recognition is behind the sound, of which `position_ms` has come in."""
+        if not self._queue:
+            return 0
+        work = self._queue[0]
+        return max(0, position_ms - work.utterance.start_ms - work.covered_ms)
+
+    def open(self, utterance: Utterance, announcement: Status) -> None:
+        """An utterance has begun. Its number is the seq of the event that announces it."""
+        event = self._feed.append(announcement)
+        self._queue.append(_Work(utterance, event.seq, len(utterance.pcm) // 32))
+        self._notify()
+
+    def grown(self) -> None:
+        """The open utterance has grown, or has ended."""
+        self._notify()
+
+    async def room(self) -> None:
+        """Wait until another utterance may be opened."""
+        while len(self._queue) > WAITING_UTTERANCES:
+            await self._changed.wait()
+
+    async def finished(self) -> None:
+        """Wait until every utterance has its final."""
+        while self._queue:
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Work for ever; cancel to stop."""
+        while True:
+            work = self._queue[0] if self._queue else None
+            if work is not None and work.utterance.ended is not None:
+                await self._finish(work)
+                self._queue.popleft()
+                self._notify()
+            elif work is not None and self._wants_partial(work):
+                await self._renew(work)
+            else:
+                await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._waiting.set(len(self._queue))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _wants_partial(self, work: _Work) -> bool:
+        return self._stage.partials and work.heard_ms - max(work.covered_ms, work.opened_ms) >= self._stage.partial_ms
+
+    async def _renew(self, work: _Work) -> None:
+        hypothesis = await self._ask(work, last=False)
+        work.covered_ms = max(
+            work.covered_ms, work.heard_ms if hypothesis is None else int(hypothesis.covered_s * 1000)
+        )
+        if hypothesis is None or work.utterance.ended == "split":  # a split takes sound back that was heard just now
+            return
+        caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s)
+        self._segmenter.protect(work.utterance.start_ms + int(work.stabiliser.committed_end_s * 1000))
+        if (caption.text, caption.committed) != work.shown:
+            work.shown = (caption.text, caption.committed)
+            work.rev += 1
+            self._feed.append(self._partial(work, caption))
+
+    def _partial(self, work: _Work, caption: Caption) -> Partial:
+        return Partial(
+            utterance=work.number,
+            rev=work.rev,
+            start_ms=work.utterance.start_ms,
+            end_ms=work.utterance.start_ms + work.covered_ms,
+            text=caption.text,
+            committed=caption.committed,
+        )
+
+    async def _finish(self, work: _Work) -> None:
+        hypothesis = await self._ask(work, last=True)
+        if hypothesis is None:
+            self._give_up(work)
+            return
+        caption = work.stabiliser.finish(hypothesis.words)
+        self._previous = f"{self._previous} {caption.text}"[-_PREVIOUS_CHARACTERS:].strip()
+        self._feed.append(self._final(work, caption, hypothesis))
+
+    def _give_up(self, work: _Work) -> None:
+        """The engine has no answer: what readers were shown for good stays, the rest is said to be missing."""
+        utterance, committed = work.utterance, work.stabiliser.committed
+        self._feed.append(
+            Final(
+                utterance=work.number,
+                start_ms=utterance.start_ms,
+                end_ms=utterance.end_ms,
+                text=committed,
+                engine=self._recogniser.name,
+                fallback=True,
+            )
+        )
+        missing_from_ms = utterance.start_ms + int(work.stabiliser.committed_end_s * 1000)
+        self._feed.append(Gap(start_ms=missing_from_ms, end_ms=utterance.end_ms, reason="engine"))
+
+    def _final(self, work: _Work, caption: Caption, hypothesis: Hypothesis) -> Final:
+        start_ms = work.utterance.start_ms
+        return Final(
+            utterance=work.number,
+            start_ms=start_ms,
+            end_ms=work.utterance.end_ms,
+            text=caption.text,
+            words=tuple(_word(word, start_ms) for word in caption.words if word.text.strip()),
+            language=hypothesis.language,
+            engine=hypothesis.engine,
+        )
+
+    async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:
+        """One engine call; None where the engine failed for good."""
+        context = Context(
+            committed=work.stabiliser.committed,
+            previous=self._previous,
+            language=None if self._stage.language == "auto" else self._stage.language,
+            vocabulary=self._stage.vocabulary,
+        )
+        key = f"{self._feed.log.session}/{work.number}"
+        if work.utterance.ended == "split":  # the engine heard more than belongs to it: it hears it afresh
+            await self._recogniser.forget(key)
+            key += "/split"
+        try:
+            hypothesis = await self._recogniser.advance(key, bytes(work.utterance.pcm), last, context)
+        except EngineFailed as error:
+            self.fault = str(error)
+            _log.error("no captions for %d ms of speech: %s", work.heard_ms, error)
+            return None
+        self.fault = None
+        _log.debug("%s %s: %r", "final" if last else "partial", key, hypothesis.text)
+        return hypothesis
+
+
+def _word(word: HypothesisWord, offset_ms: int) -> Word:
+    return Word(
+        text=word.text.strip(),
+        start_ms=offset_ms + int(word.start_s * 1000),
+        end_ms=offset_ms + int(word.end_s * 1000),
+        confidence=round(word.confidence, 3),
+    )
