@@ -1,0 +1,111 @@
+"""Commands about this machine: devices, check, models."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamd.cli.options import ConfigFile, LogLevel, Sets, loaded, prepared
+from streamd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+models = typer.Typer(help="Weights: what there is, fetch, verify.", no_args_is_help=True)
+
+
+def devices() -> None:
+    """Show the microphones that there are. Part of a name selects one: --set source.device=NAME."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamd.sources import microphones
+
+    table = Table("microphone", "through", "channels", "Hz", box=None, pad_edge=False)
+    for device in microphones():
+        table.add_row(
+            f"{device.name}{' (default)' * device.is_default}", device.host_api, str(device.channels), str(device.rate)
+        )
+    Console(highlight=False).print(table, markup=False)
+
+
+def check(
+    everything: Annotated[bool, typer.Option("--all", help="Show every setting, not only the changed ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Check configuration, microphone, model, journal and port, and recognise a test sentence."""
+    from streamd.check import checked, exit_code, report
+
+    findings = checked(lambda: loaded(config, sets, log_level), everything=everything)
+    sys.stdout.writelines(report(findings, as_json=as_json))
+    raise typer.Exit(exit_code(findings))
+
+
+@models.command("list")
+def list_models(config: ConfigFile = None, sets: Sets = None) -> None:
+    """Show the weights that can be had and those that are here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamd.models import CATALOGUE, installed
+
+    settings = loaded(config, sets, None).settings
+    here = {found.name: found for found in installed(settings.models)}
+    table = Table("model", "languages", "MB", "here", box=None, pad_edge=False)
+    for name in dict.fromkeys([*CATALOGUE, *here]):
+        known, found = CATALOGUE.get(name), here.get(name)
+        size = known.megabytes if known else here[name].size_bytes // 1_000_000
+        place = (found.fault or str(found.folder)) if found else "-"
+        used = " (used)" if name == settings.engines.whisper.model else ""
+        table.add_row(f"{name}{used}", known.languages if known else "?", str(size), place)
+    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]…", help="The configured one, if none is named.")]
+
+
+@models.command()
+def pull(names: Names = None, config: ConfigFile = None, sets: Sets = None, log_level: LogLevel = None) -> None:
+    """Fetch weights and compare them with their digests. What is here already is not fetched again."""
+    settings = prepared(config, sets, log_level, quiet=True)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from streamd import models as weights
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(now: weights.Progress) -> None:
+            if now.what not in tasks:
+                tasks[now.what] = progress.add_task(now.what)
+            progress.update(tasks[now.what], completed=now.done_bytes, total=now.total_bytes)
+
+        for name in names or [settings.engines.whisper.model]:
+            folder = weights.pull(name, settings.models, report)
+            typer.echo(f"{name}: {folder}")
+
+
+@models.command()
+def verify(names: Names = None, config: ConfigFile = None, sets: Sets = None) -> None:
+    """Compare every file of weights with its digest."""
+    settings = loaded(config, sets, None).settings
+    from streamd import models as weights
+
+    broken = []
+    for name in names or [settings.engines.whisper.model]:
+        for file in weights.verify(name, settings.models):
+            typer.echo(f"{name}: {file.file}: {_STATES[file.state]}")
+            if file.state in ("missing", "differs"):
+                broken.append(name)
+    if broken:
+        raise UnavailableError(f"{', '.join(dict.fromkeys(broken))}: damaged; fetch it with `streamd models pull`")
+
+
+_STATES = {"ok": "ok", "missing": "missing", "differs": "not what was fetched", "unpinned": "nothing to compare with"}

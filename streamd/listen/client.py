@@ -1,0 +1,160 @@
+"""Follow one session: connect, resume, reconnect for ever.
+
+It blocks and has no event loop: one connection, one screen, and waiting is all it does. What it shows is the fold of
+core/view.py, as on the pages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from ssl import SSLCertVerificationError
+from typing import Literal
+from urllib.error import HTTPError
+
+from pydantic import BaseModel, ValidationError
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from streamd.core.events import Event, Welcome
+from streamd.core.view import View, parse_known
+from streamd.errors import UnavailableError
+from streamd.listen.address import Address, sessions
+from streamd.listen.screens import News, Screen
+
+SILENCE_S = 12.0  # the server gives a sign of life every 5 s; after this long without one, try another connection
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 10.0
+QUEUE = 512  # messages: what comes while the screen is drawn is drawn together
+NO_SUCH_SESSION, TOO_SLOW, VIOLATION = 4404, 4408, 1008
+
+
+class Listener:
+    """Follows one session onto a screen."""
+
+    def __init__(self, address: Address, screen: Screen, *, wait: Callable[[float], object] = time.sleep) -> None:
+        self.address = address
+        self.session = address.session
+        self.view = View()
+        self._screen = screen
+        self._wait = wait
+        self._failures = 0
+
+    def run(self, *, once: bool = False) -> None:
+        """Listen for ever, or with `once` to the end of the source. Raises UnavailableError if it may not."""
+        while True:
+            trouble = self._try(once=once)
+            if trouble is None:
+                return
+            if trouble:
+                self._screen.notice(trouble)
+            self._wait(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._failures, 8)) if trouble else 0)
+            self._failures += 1
+
+    def _try(self, *, once: bool) -> str | None:
+        """One connection, as long as it lasts. Returns why it ended: in a word, empty if that is nobody's business."""
+        try:
+            self.session = self.session or next(iter(sessions(self.address)), None)
+            if self.session is None:
+                return f"{self.address.url} has no session yet"
+            target = self.address.events(self.session, self.view)
+            proxy: Literal[True] | None = None if self.address.is_local else True
+            headers = self.address.headers
+            with connect(
+                target, additional_headers=headers, proxy=proxy, close_timeout=1, max_queue=QUEUE
+            ) as connection:
+                return self._follow(connection, once=once)
+        except ConnectionClosed as closed:
+            return self._closed(closed)
+        except (HTTPError, InvalidStatus) as error:
+            return self._refused(error)
+        except (OSError, InvalidHandshake, ValueError) as error:
+            return _unreachable(self.address.url, error)
+
+    def _follow(self, connection: ClientConnection, *, once: bool) -> str | None:
+        newest = 0
+        while True:
+            try:
+                messages = [_text(connection.recv(timeout=SILENCE_S))]
+            except TimeoutError:
+                return f"no sign of life from {self.address.url} for {SILENCE_S:.0f} s"
+            messages += _waiting(connection)
+            events = [event for message in messages if (event := parse_known(message))]
+            for event in events:
+                if isinstance(event.body, Welcome):
+                    newest = event.body.newest
+            if self._failures or not self.view.epoch:
+                self._failures = 0
+                self._screen.notice("")
+            self._screen.show(News(messages, self._take(events), self.view))
+            if once and self.view.is_over and self.view.seq >= newest:
+                return None
+
+    def _take(self, events: Sequence[Event]) -> list[Event]:
+        """Events that were new to the view. The very first welcome is nothing to tell."""
+        is_first = self.view.epoch is None
+        return [e for e in events if self.view.apply(e) and not (is_first and isinstance(e.body, Welcome))]
+
+    def _closed(self, closed: ConnectionClosed) -> str:
+        code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (None, "")
+        if code == TOO_SLOW:
+            return ""
+        if code == VIOLATION:
+            raise UnavailableError(f"{self.address.url}: {reason}")
+        if code == NO_SUCH_SESSION and self.address.session is None:
+            self.session, self.view = None, View()  # any other will do
+        return f"{self.address.url}: {reason or 'the connection was closed'}"
+
+    def _refused(self, error: HTTPError | InvalidStatus) -> str:
+        status, body = (
+            (error.code, error.read())
+            if isinstance(error, HTTPError)
+            else (error.response.status_code, error.response.body)
+        )
+        reason = f"{self.address.url}: {_reason(body or b'') or f'HTTP status {status}'}"
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise UnavailableError(f"{reason} (streamd listen takes it from --token or STREAMD_TOKEN)")
+        if status == HTTPStatus.FORBIDDEN:
+            raise UnavailableError(reason)
+        return reason
+
+
+def _waiting(connection: ClientConnection) -> list[str]:
+    """Messages that are here already: a screen that is behind is drawn once."""
+    messages: list[str] = []
+    try:
+        while len(messages) < QUEUE:
+            messages.append(_text(connection.recv(timeout=0)))
+    except (TimeoutError, ConnectionClosed):
+        pass  # the next recv says so again
+    return messages
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return f"no streamd at {url}; start it with `streamd run`"
+        case SSLCertVerificationError():
+            return f"{url} has a certificate that is not trusted ({error.verify_message}); name it in SSL_CERT_FILE"
+        case TimeoutError():
+            return f"no answer from {url}"
+        case OSError():
+            return f"no connection to {url}: {error.strerror or error}"
+        case _:
+            return f"{url} does not answer as streamd does"
+
+
+class _Refusal(BaseModel):
+    error: str
+
+
+def _reason(body: bytes | bytearray) -> str:
+    """Why the server says no, in its own words."""
+    try:
+        return _Refusal.model_validate_json(body).error
+    except ValidationError:
+        return ""
+
+
+def _text(message: str | bytes) -> str:
+    return message if isinstance(message, str) else message.decode()
