@@ -1,0 +1,75 @@
+"""What the server needs of the rest of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from streamd.core.events import Event
+from streamd.core.log import Log
+from streamd.sources import Source
+
+
+class SourceBusy(Exception):  # noqa: N818 - an answer rather than an error
+    """The session has a source. The message says which one."""
+
+
+class SessionLimit(Exception):  # noqa: N818 - as above
+    """There are as many sessions as there may be. The message names them."""
+
+
+class Session(Protocol):
+    """One audio timeline with one log."""
+
+    readers: int  # connected now; the server counts
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def log(self) -> Log: ...
+
+    async def wait_newer(self, seq: int) -> None:
+        """Return once readers may see something after `seq`."""
+        ...
+
+    async def hear(self, source: Source, *, take_over: bool = False) -> None:
+        """Feed `source` to its end, finalise what is open, append `ended`.
+
+        With `take_over` another source is ended first, and its `hear` returns; without it raises SourceBusy.
+        """
+        ...
+
+    async def history(self) -> list[Event]:
+        """Every durable event, also those that are no longer in memory."""
+        ...
+
+
+class Hub(Protocol):
+    """The daemon's sessions."""
+
+    stopping: asyncio.Event  # the daemon drains: speakers are cut off, readers stay until the server closes
+
+    def names(self) -> list[str]:
+        """Sessions that are open."""
+        ...
+
+    async def get(self, name: str) -> Session | None:
+        """The session of that name, open or journalled; None: there never was one. Raises SessionLimit."""
+        ...
+
+    async def open(self, name: str) -> Session:
+        """The session of that name, made if need be. Raises SessionLimit."""
+        ...
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds since 1970: the clock that `at_ms` of events is from."""
+        ...
+
+    def state(self) -> list[dict[str, object]]:
+        """A summary of each session for /v1/sessions: `name`, `state`, `source`, `readers`, …"""
+        ...
+
+    def ready(self) -> str | None:
+        """None: captions can be made. Otherwise why not, in plain words."""
+        ...

@@ -1,0 +1,151 @@
+"""Every WebSocket connection from its handshake to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from streamd import __version__
+from streamd.core.wire import AudioRequest, Close, CloseCode, EventsRequest, ReaderWire, Request
+from streamd.metrics import Metrics
+from streamd.server.access import Access, Refused, Role
+from streamd.server.http import no_session, read_target
+from streamd.server.hub import Hub, Session, SessionLimit
+from streamd.server.ingest import Ingest
+from streamd.server.relay import Relay, first, shut
+from streamd.settings import Server
+
+SERVER = f"streamd/{__version__}"
+DRAIN_S = 2.0
+"""When the server closes, a reader has so long to take what the log holds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Sockets:
+    """The WebSocket half of the port."""
+
+    def __init__(self, server: Server, access: Access, hub: Hub, metrics: Metrics) -> None:
+        self._server = server
+        self._access = access
+        self._hub = hub
+        self._metrics = metrics
+        self._readers = 0
+        self._speakers: dict[str, Ingest] = {}  # by session
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Give every client what the log holds, then close it."""
+        self._draining.set()
+
+    async def handle(self, socket: ServerConnection) -> None:
+        """Serve one connection; returns when it is closed."""
+        assert socket.request is not None
+        request = read_target(socket.request.path)
+        try:
+            await self._serve(socket, request)
+        except Close as close:
+            await shut(socket, close)
+        except ConnectionClosed:
+            pass  # the client went, which it may at any time
+        except Exception:  # noqa: BLE001 - whatever is wrong with one client must not end the others'
+            _log.exception("failed while serving %r to %s", request, socket.remote_address)
+            await shut(socket, Close(CloseCode.INTERNAL, "the server failed; its log says how"))
+        finally:
+            if isinstance(request, EventsRequest):
+                self._metrics.reader_closes.labels(_code(socket)).inc()
+
+    async def _serve(self, socket: ServerConnection, request: Request) -> None:
+        try:
+            match request:
+                case EventsRequest():
+                    self._check_role(socket, request, Role.VIEWER)
+                    await self._read(socket, request)
+                case AudioRequest():
+                    self._check_role(socket, request, Role.SPEAKER)
+                    await self._speak(socket, request)
+        except SessionLimit as limit:
+            raise Close(CloseCode.TOO_MANY, str(limit)) from limit
+
+    def _check_role(self, socket: ServerConnection, request: EventsRequest | AudioRequest, role: Role) -> None:
+        """Browsers can't see the status of a handshake that fails: they are told by a closing code."""
+        assert socket.request is not None
+        try:
+            self._access.check_role(socket.request.headers, request.token, role)
+        except Refused as refused:
+            raise Close(CloseCode.VIOLATION, f"forbidden: {refused}") from refused
+
+    async def _read(self, socket: ServerConnection, request: EventsRequest) -> None:
+        session = await self._hub.get(request.session)
+        if session is None:
+            raise Close(CloseCode.NO_SUCH_SESSION, no_session(request.session, self._hub))
+        with self._counted(session):
+            wire = ReaderWire(session.log, self._hub.now_ms(), after=request.after, epoch=request.epoch)
+            relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
+            await socket.send(wire.welcome(SERVER, self._hub.now_ms()).json)
+            await first(relay.forever(), _refuse(socket, wire), self._draining.wait())
+            await _farewell(socket, relay, session.log.newest)
+
+    async def _speak(self, socket: ServerConnection, request: AudioRequest) -> None:
+        session = await self._hub.get(request.session) or await self._hub.open(request.session)
+        ingest = Ingest(socket, session, request, self._hub, self._server.lag_limit_s)
+        with self._speaking(session.name, ingest, takeover=request.takeover):
+            await first(ingest.run(SERVER), self._draining.wait())
+        raise Close(CloseCode.GOING_AWAY, "the daemon stops")
+
+    @contextmanager
+    def _counted(self, session: Session) -> Iterator[None]:
+        """One reader more, as long as it is there."""
+        limit = self._server.max_readers
+        if self._readers >= limit:
+            raise Close(CloseCode.TOO_MANY, f"{limit} readers are connected, and no more may (server.max_readers)")
+        self._count(session, 1)
+        try:
+            yield
+        finally:
+            self._count(session, -1)
+
+    def _count(self, session: Session, change: int) -> None:
+        self._readers += change
+        session.readers += change
+        self._metrics.readers.labels(session.name).set(session.readers)
+
+    @contextmanager
+    def _speaking(self, name: str, ingest: Ingest, *, takeover: bool) -> Iterator[None]:
+        """Remember who speaks, so that the next one can take over."""
+        former = self._speakers.get(name)
+        if former is not None and takeover:
+            former.cut_off(Close(CloseCode.BUSY, "taken over"))
+        if former is None or takeover:
+            self._speakers[name] = ingest
+        try:
+            yield
+        finally:
+            if self._speakers.get(name) is ingest:
+                del self._speakers[name]
+
+
+async def _refuse(socket: ServerConnection, wire: ReaderWire) -> None:
+    """Wait for the connection to end, or for a message that must not come."""
+    async for message in socket:
+        wire.receive(message)
+
+
+async def _farewell(socket: ServerConnection, relay: Relay, newest: int) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await relay.until(newest)
+    except TimeoutError:
+        socket.transport.abort()
+    raise Close(CloseCode.GOING_AWAY, "the daemon stops")
+
+
+def _code(socket: ServerConnection) -> str:
+    """The closing code as a label: clients can make up any between 3000 and 4999."""
+    code = socket.close_code
+    return str(code) if code is not None and (code < 3000 or code in tuple(CloseCode)) else "other"
