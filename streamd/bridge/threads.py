@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from streamd.errors import UnavailableError
 
 AT_A_TIME = 8
+WAIT_S = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_free = threading.BoundedSemaphore(AT_A_TIME)
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class OneThread:
@@ -39,24 +41,28 @@ class OneThread:
 async def in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of a call that may block and is rare: opening a device, reading a file. Raises what it raises.
 
-    A sound server can hang for ever. Such a thread neither delays the end of the process nor takes all the others
-    with it: beyond AT_A_TIME calls UnavailableError is raised at once.
+    AT_A_TIME calls run at a time, others wait. A sound server can hang for ever: such a thread keeps its place but
+    does not delay the end of the process, and who waits for a place longer than WAIT_S gets UnavailableError.
     """
-    if not _free.acquire(blocking=False):
-        name = getattr(fn, "__qualname__", repr(fn))
-        raise UnavailableError(f"{AT_A_TIME} blocking calls hang; {name} is not even tried: restart streamd")
+    loop = asyncio.get_running_loop()
+    places = _places.setdefault(loop, asyncio.Semaphore(AT_A_TIME))
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await places.acquire()
+    except TimeoutError as error:
+        raise UnavailableError(f"{AT_A_TIME} blocking calls hang (a sound server?): restart streamd") from error
     outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()  # a cancelled caller leaves its call running
+    outcome.set_running_or_notify_cancel()
+    finished = asyncio.wrap_future(outcome)
+    finished.add_done_callback(lambda _: places.release())
     threading.Thread(target=_work, args=(outcome, lambda: fn(*args, **kwargs)), name="in_thread", daemon=True).start()
-    return await asyncio.wrap_future(outcome)
+    return await asyncio.shield(finished)  # a cancelled caller leaves its call running, and the place taken
 
 
 def _work(outcome: Future[T], call: Callable[[], T]) -> None:
     try:
         result = call()
     except BaseException as error:  # noqa: BLE001 - handed to whoever awaits it
-        _free.release()
         outcome.set_exception(error)
     else:
-        _free.release()
         outcome.set_result(result)
