@@ -112,7 +112,9 @@ class Journal:
             self._reserve(session, reserved + RESERVE_BLOCK)
         self._reserved[session] = reserved + RESERVE_BLOCK
         last_end_ms, last_at_ms = max(map(_end, [*history, *partials]), default=(0, alive_at_ms))
-        return Loaded(epoch, reserved + 1, dropped, history, partials, last_end_ms, last_at_ms, alive_at_ms)
+        finished = {event.body.utterance for event in history if isinstance(event.body, Final)}
+        interrupted = [event for event in partials if _spoken(event).utterance not in finished]
+        return Loaded(epoch, reserved + 1, dropped, history, interrupted, last_end_ms, last_at_ms, alive_at_ms)
 
     def write(
         self, session: str, durable: Sequence[Event], partials: Sequence[Event], next_seq: int, now_ms: int
