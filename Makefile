@@ -1,0 +1,50 @@
+# Two commands: `make run` starts streamd, `make test` checks it. Both install what they need into .venv, without root.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := streamd tests benchmarks packaging
+
+.DEFAULT_GOAL := help
+.PHONY: help run install dev weights test lint format types unit bench clean
+
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: install  ## Start the daemon: http://127.0.0.1:8765/ (make run ARGS="--source FILE")
+	@$(BIN)/streamd models pull
+	@exec $(BIN)/streamd run $(ARGS)
+
+install:  ## Make .venv with what running needs
+	@$(PYTHON) packaging/bootstrap.py
+
+dev:  ## Make .venv with what tests and checks need, too
+	@$(PYTHON) packaging/bootstrap.py --dev
+
+test: dev weights  ## All checks and all tests
+	@$(MAKE) --no-print-directory --keep-going lint types unit
+
+lint: dev  ## Style
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: dev
+	$(BIN)/mypy
+
+unit: dev
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/coverage report --include='streamd/core/*' --fail-under=100 --show-missing >.coverage.core || \
+		{ cat .coverage.core; echo "streamd/core must be covered whole"; exit 1; }
+
+weights: dev
+	@test -n "$$STREAMD_TEST_MODELS" || $(BIN)/streamd models pull tiny.en base
+
+bench: dev weights  ## Speed, latency, stability, accuracy
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+clean:  ## Remove .venv and what tools left
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
