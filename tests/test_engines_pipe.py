@@ -1,0 +1,97 @@
+"""What crosses the socket pair."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamd.engines import pipe
+from streamd.engines.base import Context, EngineSpec, Hypothesis, HypothesisWord
+from streamd.engines.pipe import Advance, Channel, Failed, Forget, Message, PipeError, Ready, Result, Unknown
+
+MESSAGES: list[Message] = [
+    EngineSpec("scripted", {"script": "größer.toml"}, 2),
+    Advance(7, "raum/1", bytes(range(256)), True, False, Context("Grüße", "…", "de", ("Žižek",))),
+    Forget("raum/1"),
+    Ready("whisper tiny.en int8", 812.5),
+    pipe.Unavailable("no model"),
+    Result(7, Hypothesis((HypothesisWord(" 你好", 0.0, 0.5, 0.9),), "scripted", "zh", 0.5, {"decoder": 1.0})),
+    Unknown(7),
+    Failed(7, "RuntimeError", "no"),
+]
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    yield channel, theirs
+    theirs.close()
+    channel.close()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_messages_come_back_as_they_went(message: Message) -> None:
+    data = pipe.pack(message)
+    assert pipe.body_length(data[:4]) == len(data) - 4
+    assert pipe.unpack(data[4:]) == message
+
+
+def test_a_channel_carries_messages_of_any_size(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    other = Channel(theirs)
+    long = Advance(1, "u", bytes(2_000_000), False, True, Context())
+
+    def send() -> None:
+        for message in [long, *MESSAGES]:
+            other.send(message)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    received = [channel.receive() for _ in range(1 + len(MESSAGES))]
+    sender.join()
+    other.close()
+    assert received == [long, *MESSAGES]
+    assert channel.receive() is None
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0", pipe.pack(MESSAGES[0])[:-1]], ids=["nothing", "half a header", "less"])
+def test_the_other_side_may_end_at_any_byte(ends: tuple[Channel, socket.socket], sent: bytes) -> None:
+    channel, theirs = ends
+    theirs.sendall(sent)
+    theirs.close()
+    assert channel.receive() is None
+
+
+def test_the_other_side_may_end_without_having_read(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    channel.send(Forget("u"))
+    theirs.close()
+    assert channel.receive() is None
+
+
+def test_too_long_is_refused_at_both_ends(ends: tuple[Channel, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    channel, theirs = ends
+    theirs.sendall(b"\xff\xff\xff\xff")
+    with pytest.raises(PipeError, match="4294967295 bytes"):
+        channel.receive()
+    monkeypatch.setattr(pipe, "LIMIT_BYTES", 100)
+    with pytest.raises(PipeError, match="longer than the pipe carries"):
+        channel.send(Advance(1, "u", bytes(100), False, True, Context()))
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_refused(body: bytes) -> None:
+    with pytest.raises(PipeError):
+        pipe.unpack(body)
+
+
+def test_what_is_not_a_message_is_refused() -> None:
+    with pytest.raises(PipeError, match="a dict came"):
+        pipe.unpack(pickle.dumps({}))
