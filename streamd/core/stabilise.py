@@ -10,7 +10,7 @@ change it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamd.core.words import HypothesisWord, bare, is_punctuation, join
 
@@ -62,9 +62,8 @@ class Stabiliser:
         rest = [word for word in words if (word.start_s + word.end_s) / 2 > self._committed_end_s]
         spaced = rest and not rest[0].text.startswith(" ") and any(word.text.startswith(" ") for word in words)
         if spaced:
-            rest[0] = HypothesisWord(" " + rest[0].text, rest[0].start_s, rest[0].end_s, rest[0].confidence)
-        kept = _prefix_of(self._previous, self._committed)
-        return (*kept, *rest)
+            rest[0] = replace(rest[0], text=" " + rest[0].text)
+        return (*_first(self._previous, len(self._committed)), *rest)
 
     def _commit(self, words: Sequence[HypothesisWord], covered_s: float) -> None:
         agreed = 0
@@ -91,19 +90,13 @@ def _without_tail(text: str) -> str:
     return text[:end]
 
 
-def _prefix_of(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord, ...]:
-    """The first words, cut so that together they read `text`."""
+def _first(words: Sequence[HypothesisWord], length: int) -> tuple[HypothesisWord, ...]:
+    """The words that make up the first `length` code points of their text, the last one cut."""
     kept: list[HypothesisWord] = []
-    left = text
     for word in words:
-        piece = word.text if kept else word.text.lstrip()
-        if not left:
+        if length <= 0:
             break
-        if not left.startswith(piece):
-            piece = left[: len(piece)]
-        kept.append(HypothesisWord(piece, word.start_s, word.end_s, word.confidence))
-        left = left[len(piece) :]
-    if left and kept:
-        last = kept[-1]
-        kept[-1] = HypothesisWord(last.text + left, last.start_s, last.end_s, last.confidence)
+        text = word.text if kept else word.text.lstrip()
+        kept.append(replace(word, text=text[:length]))
+        length -= len(text)
     return tuple(kept)

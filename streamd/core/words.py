@@ -28,4 +28,5 @@ def bare(text: str) -> str:
 
 
 def is_punctuation(char: str) -> bool:
-    return unicodedata.category(char).startswith("P")
+    """Does the character only structure the text? Signs that are read aloud do more than that."""
+    return unicodedata.category(char).startswith("P") and char not in "%‰&@#"

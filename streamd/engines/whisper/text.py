@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from streamd.core.words import is_punctuation
+from streamd.errors import UnavailableError
 
 _OPENING = "\"'“¿([{-¡«‘„"  # noqa: RUF001 - the curly quote is meant
 """Punctuation that belongs to the word after it when no space stands between."""
@@ -27,6 +28,7 @@ class Tokens:
     """The vocabulary of one model."""
 
     def __init__(self, tokenizer_file: Path) -> None:
+        self._file = tokenizer_file
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
         self.end = self._id("<|endoftext|>")
         self._start = self._id("<|startoftranscript|>")
@@ -36,13 +38,15 @@ class Tokens:
     def _id(self, token: str) -> int:
         found: int | None = self._tokenizer.token_to_id(token)
         if found is None:
-            raise ValueError(f"the tokenizer has no {token}: it is not Whisper's")
+            raise UnavailableError(f"{self._file} has no {token}: it is not a tokenizer of Whisper's")
         return found
 
     def start_sequence(self, language: str | None, task: str = "transcribe") -> list[int]:
         """Tokens that open the transcript; `language` is None for English-only models."""
         if language is None:
             return [self._start]
+        if not self.is_language(language):
+            raise ValueError(f"Whisper knows no language {language!r}")
         return [self._start, self._id(f"<|{language}|>"), self._id(f"<|{task}|>")]
 
     def prompt(self, start: Sequence[int], committed: Sequence[int], bias: Sequence[int]) -> list[int]:
@@ -87,20 +91,21 @@ class Tokens:
 
 
 def _begins_word(piece: str, before: str) -> bool:
-    bare = piece.strip()
-    if not bare or all(char in _OPENING for char in before.strip() or "x"):
+    bare, said = piece.strip(), before.strip()
+    if not bare or not said:
         return False
     if piece.startswith(" "):
         return True
+    if all(char in _OPENING for char in said):
+        return False
     if all(is_punctuation(char) for char in bare):
         return bare in _OPENING and bare not in "\"'-"
-    return _is_unspaced(bare[0]) or _is_unspaced(before.strip()[-1:])
+    return _is_unspaced(bare[0]) or _is_unspaced(said[-1])
 
 
 def _is_unspaced(char: str) -> bool:
     """Is this a character of a script that is written without spaces between words?"""
-    point = ord(char) if char else 0
-    return any(low <= point <= high for low, high in _UNSPACED)
+    return any(low <= ord(char) <= high for low, high in _UNSPACED)
 
 
 _UNSPACED = (

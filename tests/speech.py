@@ -1,0 +1,52 @@
+"""Recorded speech for tests, and how much of it was recognised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from streamd.core.audio import Pcm
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """16 kHz mono int16 and what is said in it."""
+
+    path: Path
+    pcm: Pcm
+    text: str
+
+
+@cache
+def recording(name: str) -> Recording:
+    """tests/data/NAME.flac with its reference."""
+    path = DATA / f"{name}.flac"
+    with av.open(str(path)) as container:
+        blocks = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    return Recording(
+        path, np.concatenate(blocks).astype(np.int16), json.loads(path.with_suffix(".json").read_text())["text"]
+    )
+
+
+@cache
+def _normalizer() -> EnglishTextNormalizer:
+    return EnglishTextNormalizer()
+
+
+def word_error_rate(reference: str, hypothesis: str) -> float:
+    """Word errors over reference words, after Whisper's English normaliser."""
+    want, have = _normalizer()(reference).split(), _normalizer()(hypothesis).split()
+    row = list(range(len(have) + 1))
+    for i, word in enumerate(want, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(have, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+    return row[-1] / max(1, len(want))

@@ -1,0 +1,191 @@
+"""Whisper on short windows: features, tokens, words, evidence; and real speech."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamd.engines.base import Context, HypothesisWord, UnknownUtterance
+from streamd.engines.whisper import build
+from streamd.engines.whisper.engine import MIN_SOUND_S, WhisperEngine, without_loop
+from streamd.engines.whisper.evidence import believable
+from streamd.engines.whisper.mel import LogMel, mel_filters
+from streamd.engines.whisper.text import Tokens
+from streamd.errors import UnavailableError
+from tests.speech import recording, word_error_rate
+
+
+@pytest.mark.parametrize("bands", [80, 128])
+def test_mel_filters_are_the_reference_s(bands: int) -> None:
+    np.testing.assert_allclose(mel_filters(bands), FeatureExtractor(feature_size=bands).mel_filters, atol=1e-7)
+
+
+def test_features_are_the_reference_s_but_for_the_mirrored_end() -> None:
+    pcm = recording("goforward").pcm
+    mel = LogMel(80)
+    mel.feed(pcm)
+    window = mel.window(0.0)
+    reference = FeatureExtractor()(pcm.astype(np.float32) / 32768.0, padding=0)
+    inner = min(window.shape[1], reference.shape[1]) - 2
+    np.testing.assert_allclose(window[:, :inner], reference[:, :inner], atol=1e-4)
+
+
+@given(st.lists(st.integers(0, 2_000), max_size=10), st.floats(0, 3))
+def test_features_do_not_depend_on_chunking(cuts: list[int], padding_s: float) -> None:
+    pcm = np.random.default_rng(0).integers(-3_000, 3_000, sum(cuts), np.int16)
+    whole, parts = LogMel(80), LogMel(80)
+    whole.feed(pcm)
+    at = 0
+    for length in cuts:
+        parts.feed(pcm[at : at + length])
+        at += length
+        parts.window(padding_s)
+    np.testing.assert_allclose(parts.window(padding_s), whole.window(padding_s), atol=1e-5)
+    assert whole.window(padding_s).shape[1] % 2 == 0
+
+
+@pytest.mark.parametrize("tail", [[7], [7, 8], list(range(20, 32))])
+def test_a_loop_is_cut_after_its_first_turn(tail: list[int]) -> None:
+    assert without_loop([1, 2, 3, *tail * 3]) == [1, 2, 3, *tail]
+    assert without_loop([1, 2, 3, *tail * 5]) == [1, 2, 3, *tail]
+
+
+def test_saying_something_twice_is_no_loop() -> None:
+    assert without_loop([5, 6, 5, 6, 9, 9]) == [5, 6, 5, 6, 9, 9]
+
+
+def said(*starts_s: float, confidence: float = 0.9) -> list[HypothesisWord]:
+    return [HypothesisWord(f" w{n}", start, start + 0.2, confidence) for n, start in enumerate(starts_s)]
+
+
+def test_words_beyond_the_sound_are_not_believed() -> None:
+    assert [word.text for word in believable(said(0.1, 0.5, 2.1, 0.9), 1.0, 0.0, "")] == [" w0", " w1"]
+
+
+def test_words_in_silence_are_not_believed_unless_they_are_sure() -> None:
+    assert believable(said(0.1, confidence=0.3), 1.0, 0.9, "") == ()
+    assert len(believable(said(0.1, confidence=0.9), 1.0, 0.9, "")) == 1
+
+
+def test_what_was_committed_is_believed_for_ever() -> None:
+    assert [word.text for word in believable(said(0.1, 5.0, 6.0, confidence=0.1), 1.0, 0.9, "w0 w1")] == [" w0", " w1"]
+
+
+def test_times_stay_within_the_sound() -> None:
+    (word,) = believable([HypothesisWord(" w", 0.9, 1.7)], 1.0, 0.0, "")
+    assert (word.start_s, word.end_s) == (0.9, 1.0)
+
+
+@pytest.mark.model
+class TestTokens:
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("Hello, world!", [" Hello,", " world!"]),
+            ("don't (really) stop", [" don't", " (really)", " stop"]),
+            ("ten - twelve", [" ten", " -", " twelve"]),
+            ("今日は、いい天気", [" 今日は、", "いい", "天", "気"]),
+            ("नमस्ते दुनिया", [" नमस्ते", " दुनिया"]),
+            ("", []),
+        ],
+    )
+    def test_words(self, base: Path, text: str, words: list[str]) -> None:
+        tokens = Tokens(base / "tokenizer.json")
+        ids = tokens.encode(text)
+        spans = tokens.words(ids)
+        assert [span.text for span in spans] == words
+        assert [n for span in spans for n in range(span.start, span.stop)] == list(range(len(ids)))
+
+    @given(st.text(max_size=40))
+    @settings(deadline=None)
+    def test_words_are_the_whole_text(self, base: Path, text: str) -> None:
+        tokens = _tokens(base)
+        ids = tokens.encode(text)
+        spans = tokens.words(ids)
+        assert "".join(span.text for span in spans) == tokens.decode(ids)
+        assert [n for span in spans for n in range(span.start, span.stop)] == list(range(len(ids)))
+
+    def test_a_foreign_vocabulary_is_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "tokenizer.json"
+        file.write_text('{"version":"1.0","model":{"type":"BPE","vocab":{"a":0},"merges":[]},"added_tokens":[]}')
+        with pytest.raises(UnavailableError, match=r"no <\|endoftext\|>"):
+            Tokens(file)
+
+
+_CACHE: dict[Path, Tokens] = {}
+
+
+def _tokens(folder: Path) -> Tokens:
+    return _CACHE.setdefault(folder, Tokens(folder / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_en: Path) -> WhisperEngine:
+    engine = build({"model_path": str(tiny_en)})
+    engine.warm_up()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def multilingual(base: Path) -> WhisperEngine:
+    return build({"model_path": str(base)})
+
+
+@pytest.mark.model
+class TestEngine:
+    def test_real_speech(self, engine: WhisperEngine) -> None:
+        for name in ("jfk", "austen_0870", "goforward"):
+            speech = recording(name)
+            hypothesis = engine.advance(name, speech.pcm, True, Context(), first=True)
+            assert word_error_rate(speech.text, hypothesis.text) <= 0.25
+            assert hypothesis.covered_s == pytest.approx(len(speech.pcm) / 16_000)
+
+    def test_decoding_goes_on_from_what_was_committed(self, engine: WhisperEngine) -> None:
+        context = Context(committed="And so my fellow Canadians")
+        hypothesis = engine.advance("a", recording("jfk").pcm, True, context, first=True)
+        assert hypothesis.text.startswith("And so my fellow Canadians")
+        assert "your country" in hypothesis.text
+
+    def test_noise_and_silence_say_nothing(self, engine: WhisperEngine) -> None:
+        noise = np.random.default_rng(2).normal(0, 300, 16_000 * 3).astype(np.int16)
+        for number, sound in enumerate((noise, np.zeros(48_000, np.int16))):
+            assert engine.advance(str(number), sound, True, Context(), first=True).text == ""
+
+    def test_too_little_sound_holds_no_word(self, engine: WhisperEngine) -> None:
+        sound = np.zeros(int(MIN_SOUND_S * 16_000) - 1, np.int16)
+        assert engine.advance("a", sound, True, Context(), first=True).words == ()
+
+    def test_unknown_utterances_are_said_to_be(self, engine: WhisperEngine) -> None:
+        with pytest.raises(UnknownUtterance):
+            engine.advance("never", recording("jfk").pcm, False, Context(), first=False)
+
+    def test_the_stages_are_timed(self, engine: WhisperEngine) -> None:
+        hypothesis = engine.advance("a", recording("goforward").pcm, True, Context(), first=True)
+        assert set(hypothesis.timings_ms) == {"features", "encoder", "decoder", "align"}
+
+    def test_a_model_that_does_not_load_is_explained(self, tiny_en: Path, tmp_path: Path) -> None:
+        for name in ("tokenizer.json", "config.json", "vocabulary.txt"):
+            (tmp_path / name).write_bytes((tiny_en / name).read_bytes())
+        (tmp_path / "model.bin").write_bytes(b"rubbish")
+        with pytest.raises(UnavailableError, match="does not load as int8 on cpu"):
+            build({"model_path": str(tmp_path)})
+
+
+@pytest.mark.model
+class TestMultilingual:
+    def test_the_language_is_detected(self, multilingual: WhisperEngine) -> None:
+        hypothesis = multilingual.advance("a", recording("jfk").pcm, True, Context(), first=True)
+        assert hypothesis.language == "en"
+
+    def test_a_fixed_language_is_kept(self, multilingual: WhisperEngine) -> None:
+        hypothesis = multilingual.advance("a", recording("jfk").pcm, True, Context(language="de"), first=True)
+        assert hypothesis.language == "de"
+
+    def test_a_language_nobody_knows_is_refused(self, multilingual: WhisperEngine) -> None:
+        with pytest.raises(ValueError, match="'xx'"):
+            multilingual.advance("a", recording("jfk").pcm, True, Context(language="xx"), first=True)
