@@ -54,22 +54,20 @@ def _announce(settings: Settings, running: Running) -> None:
     from rich.table import Table
 
     recognise = settings.pipeline.recognise
-    model = (
-        f"{recognise.engine} {settings.engines.whisper.model}" if recognise.engine == "whisper" else recognise.engine
-    )
+    model = f" {settings.engines.whisper.model}" if recognise.engine == "whisper" else ""
     table = Table.grid(padding=(0, 2))
     table.add_row("captions", f"{running.url}/")
     table.add_row("overlay", f"{running.url}/overlay")
     table.add_row("terminal", "streamd listen" + ("" if running.url == DEFAULT_URL else f" {running.url}"))
     table.add_row("listens to", running.source or "nothing yet: sound comes from browsers and other programs")
     table.add_row("session", running.session)
-    table.add_row("model", model)
+    table.add_row("model", f"{recognise.engine}{model}")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(table, markup=False)
 
 
 def listen(
-    url: Annotated[str, typer.Argument(metavar="[URL]", help="Of the daemon or of its captions page.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the daemon or of its captions page.")] = DEFAULT_URL,
     session: Session = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines that are never changed, for screen readers and braille.")

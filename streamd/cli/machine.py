@@ -66,7 +66,7 @@ def list_models(config: ConfigFile = None, sets: Sets = None) -> None:
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
 
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]…", help="The configured one, if none is named.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="The configured one, if none is named.")]
 
 
 @models.command()

@@ -17,7 +17,7 @@ from streamd.settings import Settings
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Configuration instead of ~/.config/streamd/config.toml."),
+    typer.Option("--config", metavar="FILE", help="Instead of ~/.config/streamd/config.toml."),
 ]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, as in --set server.port=9000.")

@@ -24,7 +24,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", he
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio or video.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio or video.", show_default=False)],
     form: TranscriptFormat = Format.txt,
     output: Output = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="See `streamd models list`, or a folder.")] = None,

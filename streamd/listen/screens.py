@@ -131,7 +131,7 @@ class LiveScreen:
     def show(self, news: News) -> None:
         self._view = news.view
         if lines := [line for event in news.events for line in permanent(event)]:
-            self._console.print("\n".join(lines), markup=False, style=None)
+            self._console.print("\n".join(lines), markup=False, highlight=False)
         self._draw()
 
     def notice(self, text: str) -> None:
