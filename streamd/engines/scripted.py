@@ -249,7 +249,7 @@ class ScriptedEngine:
         if self._counts:
             return Entry(text="".join(" " + _number(n + 1) for n in range(int(heard_s / WORD_S + TINY_S))))
         if utterance_id in self._by_id or not self._in_turn:
-            return self._by_id.get(utterance_id, Entry())
+            return self._by_id.get(utterance_id, Entry(words=()))
         return self._in_turn[self._memory.place(utterance_id) % len(self._in_turn)]
 
     def _break(self, call: int, utterance_id: str | None) -> None:
