@@ -47,7 +47,7 @@ class Running:
 def run(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
     spec = engine_spec(settings)
-    source = open_source(settings.source)
+    source = open_source(settings.source, fast=settings.source.fast)
     with _unwrapped():
         uvloop.run(_live(settings, spec, source, announce))
 

@@ -99,6 +99,7 @@ class Source(_Table):
     device: str = ""  # part of a microphone's name; empty: the system's default
     rate: Annotated[int, Field(ge=8_000, le=192_000)] = 16_000  # of s16le on stdin
     loop: bool = False  # start a FILE again at its end
+    fast: bool = False  # a FILE as quick as the machine can, instead of at its own pace
     no_signal_s: Annotated[float, Field(gt=0)] = 10.0  # this long without a signal is reported to readers
 
 

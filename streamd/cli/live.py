@@ -23,6 +23,7 @@ def run(
             metavar="auto|mic|none|-|FILE", help="A microphone, an audio or video file, or raw s16le on stdin."
         ),
     ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="A file as quick as possible, not at its own pace.")] = False,
     session: Session = None,
     pipeline: Annotated[
         str | None, typer.Option(metavar="NAME", help="What happens to the sound: captions, session or a file.")
@@ -37,6 +38,7 @@ def run(
     """Listen, and serve captions to browsers, overlays and terminals."""
     flags = {
         "source.kind": source,
+        "source.fast": fast or None,
         "session": session,
         "pipeline_name": pipeline,
         "server.host": host,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamd import logs
 from streamd.cli.options import ConfigFile, LogLevel, Sets, loaded, prepared
 from streamd.errors import UnavailableError
 
@@ -21,14 +24,16 @@ def devices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from streamd.sources import microphones
+    from streamd.sources.devices import list_devices
 
-    table = Table("microphone", "through", "channels", "Hz", box=None, pad_edge=False)
-    for device in microphones():
-        table.add_row(
-            f"{device.name}{' (default)' * device.is_default}", device.host_api, str(device.channels), str(device.rate)
-        )
-    Console(highlight=False).print(table, markup=False)
+    found = list_devices()
+    if not found:
+        raise UnavailableError("no microphone found; `streamd check` says more")
+    table = Table("microphone", "through", "channels", "Hz", "", box=None, pad_edge=False)
+    for device in found:
+        marks = "default" if device.default else ""
+        table.add_row(device.name, device.host_api, str(device.channels), str(device.rate), marks)
+    Console(highlight=False, markup=False, soft_wrap=True).print(table)
 
 
 def check(
@@ -39,11 +44,19 @@ def check(
     log_level: LogLevel = None,
 ) -> None:
     """Check configuration, microphone, model, journal and port, and recognise a test sentence."""
-    from streamd.check import checked, exit_code, report
+    logs.set_up(log_level or "WARNING")
+    from streamd.check import examine, verdict
 
-    findings = checked(lambda: loaded(config, sets, log_level), everything=everything)
-    sys.stdout.writelines(report(findings, as_json=as_json))
-    raise typer.Exit(exit_code(findings))
+    findings = []
+    for finding in examine(lambda: loaded(config, sets, log_level), everything=everything):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(f"{finding.state:5}{finding.check}: {finding.detail}")
+            sys.stdout.writelines(f"       {line}\n" for line in finding.more)
+            sys.stdout.flush()
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    raise typer.Exit(verdict(findings))
 
 
 @models.command("list")
