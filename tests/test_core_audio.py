@@ -13,7 +13,7 @@ pieces = st.lists(st.one_of(st.binary(max_size=4_000).filter(lambda b: len(b) % 
 
 def framed(parts: list[bytes]) -> list[Frame]:
     framer = Framer()
-    return [frame for part in parts for frame in framer.feed(part)] + list(framer.flush())  # type: ignore[misc]
+    return [frame for part in parts for frame in framer.feed(part)] + list(framer.flush())
 
 
 @given(chunks)
@@ -33,11 +33,16 @@ def test_no_sample_is_lost_or_moved(parts: list[bytes]) -> None:
 @given(pieces)
 def test_every_sample_keeps_its_time_across_losses(parts: list[bytes | int]) -> None:
     timeline = bytearray()
-    framer, frames, lost = Framer(), [], []
+    framer = Framer()
+    frames: list[Frame] = []
+    lost: list[Lost] = []
     for part in parts:
         timeline += bytes(2 * part) if isinstance(part, int) else part
         for piece in framer.lose(part, "test") if isinstance(part, int) else framer.feed(part):
-            (frames if isinstance(piece, Frame) else lost).append(piece)
+            if isinstance(piece, Frame):
+                frames.append(piece)
+            else:
+                lost.append(piece)
     assert framer.position_samples == len(timeline) // 2
     frames += list(framer.flush())
     for frame in frames:

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from bodies import BODIES, MS, TEXT, WELCOMES
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streamd.core.events import PROTOCOL, Body, Event, Final, Status, Welcome, Word
+from tests.bodies import BODIES, MS, TEXT, WELCOMES
 
 # The contract with clients: the fields of each kind beside type, seq, session and at_ms.
 FIELDS = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from bodies import BODIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamd.core.events import DURABLE, Body, Ended, Event, Final, Gap, Partial, Status, Welcome
 from streamd.core.log import RETAINED_EVENTS, Log
+from tests.bodies import BODIES
 
 
 def final(utterance: int) -> Final:

@@ -29,7 +29,8 @@ def indexes(utterance: Utterance) -> list[int]:
 def test_no_frame_is_in_two_utterances_and_none_is_lost_within(
     runs: list[tuple[float, int]], losses: list[int], data: st.DataObject
 ) -> None:
-    segmenter, utterances, index = Segmenter(RULES), [], 0
+    segmenter, index = Segmenter(RULES), 0
+    utterances: list[Utterance] = []
     for probability, length in runs:
         for _ in range(length):
             utterances += segmenter.feed(frame(index), probability)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from random_room import VECTORS, cases, dumps, play, portable
 
 from streamd.core.events import Ended, Event, Final, Gap, Partial, Status, Welcome
 from streamd.core.log import Log
 from streamd.core.view import Interruption, Utterance, View, duration, fold, parse_known
+from tests.random_room import VECTORS, cases, dumps, play, portable
 
 FILES = sorted(VECTORS.glob("view_*.json"))
 CASES = [(f"{file.stem}: {case['name']}", case) for file in FILES for case in json.loads(file.read_text("utf-8"))]

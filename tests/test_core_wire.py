@@ -7,7 +7,6 @@ import string
 from contextlib import suppress
 
 import pytest
-from bodies import BODIES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from streamd.core.wire import (
     clip,
     parse_request,
 )
+from tests.bodies import BODIES
 
 Query = list[tuple[str, str]]
 
