@@ -66,7 +66,9 @@ def pull(name: str, settings: Models | None = None, report: Report | None = None
     The folder appears whole or not at all. Raises UnavailableError with every reason and the way out.
     """
     settings = settings or Models()
-    model = _known(name)
+    if name not in CATALOGUE:
+        return locate(name, settings)  # the user's own weights: there is nowhere to fetch them from
+    model = CATALOGUE[name]
     if found := _intact(model, settings):
         return found
     if settings.offline:
@@ -165,12 +167,6 @@ def _stage(model: Model, settings: Models) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # not empty: something to take up again
                 stage.rmdir()
-
-
-def _known(name: str) -> Model:
-    if name not in CATALOGUE:
-        raise UnavailableError(f"no weights are known as {name!r}; there are {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
 
 
 def _nowhere(name: str, settings: Models) -> str:

