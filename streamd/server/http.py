@@ -33,7 +33,6 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".ico": "image/x-icon",
@@ -170,7 +169,7 @@ def _error(status: HTTPStatus, reason: str) -> Response:
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return _reply(json.dumps(value).encode(), TYPES[".json"], status=status)
+    return _reply(json.dumps(value).encode(), "application/json", status=status)
 
 
 def _reply(

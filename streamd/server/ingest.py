@@ -75,15 +75,18 @@ class Ingest:
             await first(self._take(), self._cut_off.wait(), self._hub.stopping.wait())
         except ConnectionClosed:
             pass  # what was said so far stands
-        except Close as close:
-            self.cut_off(close)
         finally:
             self._inbox.put_nowait(None)
 
     async def _take(self) -> None:
         """Read only as fast as the session takes the sound, so that TCP pushes back."""
         async for message in self._socket:
-            for piece in self._wire.receive(message):
+            try:
+                pieces = self._wire.receive(message)
+            except Close as close:
+                self.cut_off(close)
+                return
+            for piece in pieces:
                 self._inbox.put_nowait(piece)
                 await self._inbox.join()
             if self._wire.is_over:

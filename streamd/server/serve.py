@@ -51,7 +51,7 @@ async def serve(server: Server, hub: Hub, metrics: Metrics) -> AsyncIterator[Ser
     Raises UnavailableError if the port can't be had, ConfigError if the certificate is none.
     """
     tls = await in_thread(_tls, server.tls_cert, server.tls_key) if server.tls_cert and server.tls_key else None
-    files = await in_thread(load_files, resource("clients"))
+    files = await in_thread(lambda: load_files(resource("clients")))
     access = Access(server)
     sockets = Sockets(server, access, hub, metrics)
     listener, connections = await _open(server, sockets, Http(files, access, hub, metrics), tls)
@@ -104,7 +104,7 @@ async def _open(
             ping_timeout=PONG_S,
             max_size=MESSAGE_BYTES,
             max_queue=1,
-            write_limit=0,  # `send` returns once the kernel has it all
+            write_limit=1,  # byte: `send` returns once the kernel has it all; with 0, asyncio's TLS stalls
             start_serving=False,
         )
     except OSError as error:

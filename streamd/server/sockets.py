@@ -62,13 +62,13 @@ class Sockets:
 
     async def _serve(self, socket: ServerConnection, request: Request) -> None:
         try:
-            match request:
-                case EventsRequest():
-                    self._check_role(socket, request, Role.VIEWER)
-                    await self._read(socket, request)
-                case AudioRequest():
-                    self._check_role(socket, request, Role.SPEAKER)
-                    await self._speak(socket, request)
+            if isinstance(request, EventsRequest):
+                self._check_role(socket, request, Role.VIEWER)
+                await self._read(socket, request)
+            else:
+                assert isinstance(request, AudioRequest), "http.py answers everything else"
+                self._check_role(socket, request, Role.SPEAKER)
+                await self._speak(socket, request)
         except SessionLimit as limit:
             raise Close(CloseCode.TOO_MANY, str(limit)) from limit
 

@@ -1,0 +1,200 @@
+"""Plain GET requests over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamd.core.events import Gap
+from streamd.resources import resource
+from streamd.server.http import load_files
+from tests.served import PlayedHub, event, final, partial, served
+
+TOKENS = {"viewer": ("v",), "speaker": ("s",)}
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "kind", "frames"),
+    [
+        ("/", "index.html", "text/html; charset=utf-8", "'self'"),
+        ("/?session=room", "index.html", "text/html; charset=utf-8", "'self'"),
+        ("/overlay?size=40", "overlay.html", "text/html; charset=utf-8", "*"),
+        ("/text", "text.html", "text/html; charset=utf-8", "'self'"),
+        ("/clients/captions.js", "captions.js", "text/javascript; charset=utf-8", "'self'"),
+        ("/clients/captions.css", "captions.css", "text/css; charset=utf-8", "'self'"),
+        ("/clients/icon.svg", "icon.svg", "image/svg+xml", "'self'"),
+    ],
+)
+async def test_pages_are_served_as_shipped(path: str, file: str, kind: str, frames: str) -> None:
+    shipped = await asyncio.to_thread(lambda: (resource("clients") / file).read_bytes())
+    async with served(PlayedHub(), tokens=TOKENS) as client:
+        response = await client.get(path)
+    assert response.status_code == 200
+    assert response.content == shipped
+    assert response.headers["Content-Type"] == kind
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-cache"
+    policy = response.headers["Content-Security-Policy"]
+    assert policy == f"default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors {frames}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/clients/",
+        "/clients/package.json",
+        "/clients/nothing.js",
+        "/clients/../pyproject.toml",
+        "/clients/%2e%2e/pyproject.toml",
+        "/clients/..%2fpyproject.toml",
+        "/clients//captions.js",
+        "//clients/captions.js",
+        "/etc/passwd",
+        "/v1",
+        "/v1/sessions/",
+        "/v1/sessions/room",
+        "/%ff%00",
+    ],
+)
+async def test_there_is_nothing_else(path: str) -> None:
+    """Raw, as a client would resolve the dots itself."""
+    async with served(PlayedHub("room")) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.serving.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b'{"error": "there is nothing at /' in answer
+
+
+def test_only_files_of_known_types_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("index.html", "secret.key", "sub/sound.js", ".env"):
+        (tmp_path / name).write_text(name)
+    files = load_files(tmp_path)
+    assert {address: file.body.decode() for address, file in files.items()} == {
+        "/": "index.html",
+        "/clients/index.html": "index.html",
+        "/clients/sub/sound.js": "sub/sound.js",
+    }
+
+
+async def test_health_needs_no_token() -> None:
+    hub = PlayedHub()
+    async with served(hub, tokens=TOKENS) as client:
+        assert (await client.get("/healthz")).text == "ok\n"
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.text) == (200, "ready\n")
+        hub.trouble = "the engine is loading"
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "the engine is loading\n")
+
+
+async def test_sessions_are_listed() -> None:
+    async with served(PlayedHub("hall", "attic")) as client, client.events("hall") as socket:
+        await event(socket)
+        response = await client.get("/v1/sessions")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json() == {"sessions": [{"name": "hall", "readers": 1}, {"name": "attic", "readers": 0}]}
+
+
+async def test_metrics_tell_of_readers() -> None:
+    async with served(PlayedHub("room")) as client, client.events() as socket:
+        await event(socket)
+        response = await client.get("/metrics")
+    assert 'streamd_readers{session="room"} 1.0' in response.text
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "text"),
+    [
+        ("txt", "text/plain", "Größe <1>."),
+        ("srt", "application/x-subrip", "00:00:00,000 -->"),
+        ("vtt", "text/vtt", "WEBVTT"),
+        ("jsonl", "application/jsonl", '"final"'),
+    ],
+)
+async def test_transcripts_are_what_was_said(form: str, kind: str, text: str) -> None:
+    hub = PlayedHub("room")
+    hub["room"].append(partial(1, "Größe"))
+    hub["room"].append(final(1, "Größe <1>."))
+    async with served(hub) as client:
+        response = await client.get(f"/v1/sessions/room/transcript.{form}")
+    assert response.status_code == 200
+    assert text in response.text
+    assert response.headers["Content-Type"].startswith(kind)
+    assert response.headers["Content-Disposition"] == f'inline; filename="room.{form}"'
+
+
+async def test_a_transcript_of_many_hours_comes_whole() -> None:
+    """And to more readers at once than are rendered at a time."""
+    hub = PlayedHub("room")
+    for utterance in range(5_000):
+        hub["room"].append(final(utterance, f"Sentence {utterance} is as long as sentences are in a speech."))
+    async with served(hub) as client:
+        answers = await asyncio.gather(*(client.get("/v1/sessions/room/transcript.txt") for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert all("Sentence 4999 is" in answer.text for answer in answers)
+
+
+async def test_what_is_not_there_is_told_as_json() -> None:
+    async with served(PlayedHub("room")) as client:
+        unknown = await client.get("/v1/sessions/cellar/transcript.txt")
+        assert (unknown.status_code, unknown.json()) == (
+            404,
+            {"error": "no session named cellar; there are: room"},
+        )
+        odd = await client.get("/v1/sessions/room/transcript.doc")
+        assert odd.status_code == 400
+        assert odd.json()["error"].startswith("format='doc': should be 'txt'")
+
+
+async def test_a_full_daemon_says_so() -> None:
+    hub = PlayedHub(limit=0)
+    hub.get = hub.open  # type: ignore[method-assign]  # a journalled session that has to be opened
+    async with served(hub) as client:
+        response = await client.get("/v1/sessions/room/transcript.txt")
+    assert response.status_code == 503
+    assert "0 sessions are open" in response.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/sessions/room/transcript.txt", "/metrics"])
+async def test_what_was_said_needs_a_token(path: str) -> None:
+    hub = PlayedHub("room")
+    hub["room"].append(Gap(start_ms=0, end_ms=1_000, reason="overflow"))
+    async with served(hub, tokens=TOKENS) as client:
+        refused = await client.get(path)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert "token" in refused.json()["error"]
+        assert (await client.get(f"{path}?token=x")).status_code == 401
+        assert (await client.get(f"{path}?token=v")).status_code == 200
+        assert (await client.get(path, Authorization="Bearer s")).status_code == 200
+
+
+async def test_browsers_come_from_where_they_may() -> None:
+    async with served(PlayedHub(), origins=("https://wiki.example",)) as client:
+        foreign = await client.get("/v1/sessions", Origin="https://evil.example")
+        assert foreign.status_code == 403
+        rebound = await client.get("/", Host="evil.example")
+        assert rebound.status_code == 403
+        allowed = await client.get("/v1/sessions", Origin="https://wiki.example")
+        assert allowed.headers["Access-Control-Allow-Origin"] == "https://wiki.example"
+        own = await client.get("/v1/sessions", Origin=client.url)
+        assert own.status_code == 200
+        assert "Access-Control-Allow-Origin" not in own.headers
+
+
+async def test_other_methods_are_not_allowed() -> None:
+    async with served(PlayedHub("room")) as client, httpx.AsyncClient(trust_env=False) as http:
+        for method in ("HEAD", "POST", "DELETE", "OPTIONS"):
+            response = await http.request(method, f"{client.url}/v1/sessions")
+            assert response.status_code == 405
+            assert response.headers["Allow"] == "GET"
+        assert (await http.get(f"{client.url}/v1/sessions/room/events")).status_code == 426
