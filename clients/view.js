@@ -4,7 +4,9 @@
 // 2. An event whose seq the view has reached is ignored, so it does no harm that one comes twice.
 // 3. A partial replaces the partial of its utterance, unless its rev is older. A final replaces both and is not replaced.
 // 4. An utterance without text is not shown.
-// 5. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+// 5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could
+//    journal their words, and a reader that comes later never hears of them.
+// 6. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 //
 // No DOM, no network, no clock.
 
@@ -62,6 +64,10 @@ export class View {
     return true;
   }
 
+  dropUnfinished() {
+    this.#order = this.#order.filter((id) => this.#items.get(id).isFinal || !this.#items.delete(id));
+  }
+
   put(item) {
     if (!this.#items.has(item.id)) {
       let at = this.#order.length; // nearly always the end
@@ -75,7 +81,11 @@ export class View {
 const TAKE = {
   partial: (view, message) => view.hear(partial(message)),
   final: (view, message) => view.hear(final(message)),
-  gap: (view, message) => (view.put(interruption(message)), true),
+  gap: (view, message) => {
+    if (message.reason === "restart") view.dropUnfinished();
+    view.put(interruption(message));
+    return true;
+  },
   status: (view, message) => ((view.status = message), true),
   ended: (view, message) => ((view.ended = message), true),
 };

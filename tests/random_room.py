@@ -2,7 +2,7 @@
 
 Everything a daemon may do to its readers happens here in random order: finals that wait for the journal, late and
 repeated partials, readers that sleep, lose their connection or hear something twice, crashes, a lost journal.
-`python tests/random_room.py` writes what the readers of some rooms heard to tests/vectors, for the twin in JavaScript.
+`python -m tests.random_room` writes what the readers of some rooms heard to tests/vectors, for the twin in JavaScript.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class Reader:
         self.view.apply(Event.parse(event.json))
 
     def hear_again(self, random: Random) -> None:
-        """A message comes twice. Not a welcome, that tells where the connection goes on."""
-        event = Event.parse(random.choice(self.heard)) if self.heard else None
-        if event and event.body.type != "welcome":
-            self.hear(event)
+        """A message of this connection comes twice. Not its welcome, that tells where it goes on."""
+        events = [Event.parse(text) for text in self.heard]
+        start = max((i + 1 for i, event in enumerate(events) if event.body.type == "welcome"), default=0)
+        if events[start:]:
+            self.hear(random.choice(events[start:]))
 
 
 class Room:
@@ -135,13 +136,17 @@ class Room:
         self.write(self.random.random())
 
     def crash(self) -> None:
-        """Kill and restart. The journal may hold more than it had time to confirm."""
+        """Kill and restart. The journal may hold more than it had time to confirm, and not all partials."""
         self._store(self.random.random() if self.write_ahead else 1.0)
         self.crashed = True
         self.log = self._log(self.log.next_seq + 1_000, self.journal)
         finished = {event.body.utterance for event in self.journal if isinstance(event.body, Final)}
         for utterance in sorted(self.partials.keys() - finished):
-            self._final(utterance, "interrupted")
+            if self.random.random() < 0.7:
+                self._final(utterance, "interrupted")
+            else:  # the journal had no time for its partials
+                del self.partials[utterance]
+        self._append(Gap(start_ms=self.now_ms, end_ms=self.now_ms + self.random.randrange(9_000), reason="restart"))
         self._append(Status(state="starting"))
 
     def forget(self) -> None:

@@ -149,6 +149,7 @@ class TestEngine:
         context = Context(committed="And so my fellow Canadians")
         hypothesis = engine.advance("a", recording("jfk").pcm, True, context, first=True)
         assert hypothesis.text.startswith("And so my fellow Canadians")
+        assert hypothesis.text.count("fellow") == 1
         assert "your country" in hypothesis.text
 
     def test_noise_and_silence_say_nothing(self, engine: WhisperEngine) -> None:

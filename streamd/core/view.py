@@ -4,7 +4,9 @@
 2. An event whose seq the view has reached is ignored, so it does no harm that one comes twice.
 3. A partial replaces the partial of its utterance, unless its rev is older. A final replaces both and is not replaced.
 4. An utterance without text is not shown.
-5. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could journal
+   their words, and a reader that comes later never hears of them.
+6. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 """
 
 from __future__ import annotations
@@ -94,6 +96,8 @@ class View:
             case Partial() | Final():
                 return self._hear(body, event)
             case Gap():
+                if body.reason == "restart":
+                    self._items = {key: item for key, item in self._items.items() if _lasts(item)}
                 self._items[event.seq] = Interruption(event.seq, body.start_ms, body.end_ms, body.reason, event)
             case Status():
                 self.status = body
@@ -147,6 +151,10 @@ def duration(ms: int) -> str:
     if ms < 7_170_000:
         return f"{(ms + 30_000) // 60_000} min"
     return f"{(ms + 1_800_000) // 3_600_000} h"
+
+
+def _lasts(item: Item) -> bool:
+    return isinstance(item, Interruption) or item.is_final
 
 
 def _utterance(body: Partial | Final, event: Event) -> Utterance:

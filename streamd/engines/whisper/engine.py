@@ -116,8 +116,7 @@ class WhisperEngine:
         committed = self._tokens.encode(context.committed)
         decoded = self._decode(encoded, start, committed, state.mel.seconds, last, context.vocabulary)
         watch.lap("decoder")
-        tokens = [*committed, *decoded.tokens]
-        words = self._align(encoded, start, tokens, window.shape[1])
+        words = self._align(encoded, start, decoded.tokens, window.shape[1])
         watch.lap("align")
         return believable(words, state.mel.seconds, decoded.no_speech, context.committed)
 
@@ -151,7 +150,9 @@ class WhisperEngine:
             suppress_blank=not committed,
         )[0]
         tokens = [token for token in result.sequences_ids[0] if token < self._tokens.end]
-        return _Decoded(without_loop(tokens), result.no_speech_prob)
+        if tokens[: len(committed)] == list(committed):  # CTranslate2 repeats what was forced
+            tokens = tokens[len(committed) :]
+        return _Decoded([*committed, *without_loop(tokens)], result.no_speech_prob)
 
     def _align(
         self, encoded: ctranslate2.StorageView, start: Sequence[int], tokens: Sequence[int], mel_frames: int
@@ -170,7 +171,7 @@ class WhisperEngine:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    tokens: list[int]
+    tokens: list[int]  # the committed ones included
     no_speech: float  # probability that nobody spoke
 
 
