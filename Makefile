@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := streamd tests benchmarks packaging
+CODE := $(wildcard streamd tests benchmarks packaging)
 
 .DEFAULT_GOAL := help
 .PHONY: help run install dev weights test lint format types unit bench clean
@@ -28,7 +28,7 @@ lint: dev  ## Style
 	$(BIN)/ruff format --check $(CODE)
 
 types: dev
-	$(BIN)/mypy
+	$(BIN)/mypy $(CODE)
 
 unit: dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
