@@ -242,6 +242,16 @@ def test_a_daemon_that_starts_later_is_found() -> None:
     assert screen.notices == [refused, refused, ""]
 
 
+def test_a_pipe_that_is_closed_is_no_fault_of_the_connection(room: Room) -> None:
+    class Closed(Recorder):
+        def show(self, news: News) -> None:
+            raise BrokenPipeError
+
+    room.say(final(1, "one"))
+    with pytest.raises(BrokenPipeError):
+        listen(room, Closed())
+
+
 def test_without_any_session_it_waits_for_one(room: Room) -> None:
     room.names = ()
     room.say(*OVER)

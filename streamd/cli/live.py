@@ -52,20 +52,18 @@ def run(
 
 
 def _announce(settings: Settings, running: Running) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    url = running.url.rstrip("/")
     recognise = settings.pipeline.recognise
     model = f" {settings.engines.whisper.model}" if recognise.engine == "whisper" else ""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("captions", f"{running.url}/")
-    table.add_row("overlay", f"{running.url}/overlay")
-    table.add_row("terminal", "streamd listen" + ("" if running.url == DEFAULT_URL else f" {running.url}"))
-    table.add_row("listens to", running.source or "nothing yet: sound comes from browsers and other programs")
-    table.add_row("session", running.session)
-    table.add_row("model", f"{recognise.engine}{model}")
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(table, markup=False)
+    for name, value in (
+        ("captions", f"{url}/"),
+        ("overlay", f"{url}/overlay"),
+        ("terminal", "streamd listen" + ("" if url == DEFAULT_URL else f" {url}")),
+        ("listens to", running.source or "nothing yet: sound comes from browsers and other programs"),
+        ("session", running.session),
+        ("model", f"{recognise.engine}{model}"),
+    ):
+        typer.echo(f"{typer.style(f'{name:12}', bold=True)}{value}", err=True)
 
 
 def listen(

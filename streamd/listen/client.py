@@ -27,6 +27,7 @@ SILENCE_S = 12.0  # the server gives a sign of life every 5 s; after this long w
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 10.0
 QUEUE = 512  # messages: what comes while the screen is drawn is drawn together
 NO_SUCH_SESSION, TOO_SLOW, VIOLATION = 4404, 4408, 1008
+_SYSTEM_PROXY: Literal[True] = True
 
 
 class Listener:
@@ -57,32 +58,36 @@ class Listener:
             self.session = self.session or next(iter(sessions(self.address)), None)
             if self.session is None:
                 return f"{self.address.url} has no session yet"
-            target = self.address.events(self.session, self.view)
-            proxy: Literal[True] | None = None if self.address.is_local else True
-            headers = self.address.headers
-            with connect(
-                target, additional_headers=headers, proxy=proxy, close_timeout=1, max_queue=QUEUE
-            ) as connection:
-                return self._follow(connection, once=once)
-        except ConnectionClosed as closed:
-            return self._closed(closed)
+            connection = self._connect(self.session)
         except (HTTPError, InvalidStatus) as error:
             return self._refused(error)
         except (OSError, InvalidHandshake, ValueError) as error:
             return _unreachable(self.address.url, error)
+        with connection:
+            return self._follow(connection, once=once)
+
+    def _connect(self, session: str) -> ClientConnection:
+        return connect(
+            self.address.events(session, self.view),
+            additional_headers=self.address.headers,
+            proxy=None if self.address.is_local else _SYSTEM_PROXY,
+            close_timeout=1,
+            max_queue=QUEUE,
+        )
 
     def _follow(self, connection: ClientConnection, *, once: bool) -> str | None:
         newest = 0
         while True:
             try:
-                messages = [_text(connection.recv(timeout=SILENCE_S))]
+                messages = _received(connection)
+                events = [event for message in messages if (event := parse_known(message))]
             except TimeoutError:
                 return f"no sign of life from {self.address.url} for {SILENCE_S:.0f} s"
-            messages += _waiting(connection)
-            events = [event for message in messages if (event := parse_known(message))]
-            for event in events:
-                if isinstance(event.body, Welcome):
-                    newest = event.body.newest
+            except ConnectionClosed as closed:
+                return self._closed(closed)
+            except ValueError as error:
+                return _unreachable(self.address.url, error)
+            newest = next((event.body.newest for event in events if isinstance(event.body, Welcome)), newest)
             if self._failures or not self.view.epoch:
                 self._failures = 0
                 self._screen.notice("")
@@ -119,14 +124,14 @@ class Listener:
         return reason
 
 
-def _waiting(connection: ClientConnection) -> list[str]:
-    """Messages that are here already: a screen that is behind is drawn once."""
-    messages: list[str] = []
+def _received(connection: ClientConnection) -> list[str]:
+    """The next message and those that are here already: a screen that is behind is drawn once."""
+    messages = [_text(connection.recv(timeout=SILENCE_S))]
     try:
         while len(messages) < QUEUE:
             messages.append(_text(connection.recv(timeout=0)))
     except (TimeoutError, ConnectionClosed):
-        pass  # the next recv says so again
+        pass  # the next call says so again
     return messages
 
 
