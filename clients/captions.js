@@ -15,6 +15,7 @@ class Line {
     this.element.dir = "auto";
     this.element.dataset.id = id;
     this.stable = this.#half("stable");
+    this.space = this.element.appendChild(document.createTextNode("")); // between them, so that it is not underlined
     this.tentative = this.#half("tentative");
   }
 
@@ -31,7 +32,9 @@ class Line {
     const standing = this.stable.data;
     if (!item.stable.startsWith(standing)) this.stable.data = item.stable;
     else if (item.stable !== standing) this.stable.appendData(item.stable.slice(standing.length));
-    if (this.tentative.data !== item.tentative) this.tentative.data = item.tentative;
+    const words = item.tentative.trimStart();
+    this.space.data = item.tentative.slice(0, item.tentative.length - words.length);
+    if (this.tentative.data !== words) this.tentative.data = words;
     this.element.className = item.isFinal ? `${item.kind} final` : item.kind;
     if (item.language) this.element.lang = item.language;
   }

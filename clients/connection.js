@@ -64,11 +64,11 @@ export class Place {
 
   async #first() {
     const answer = await fetch(this.#with(new URL("/v1/sessions", this.#origin), {}));
-    if (answer.status === 401 || answer.status === 403) {
+    if (answer.status === 401) {
       throw new Trouble("This server asks for a token: open the link that you were given, with ?token=…");
     }
-    if (!answer.ok) throw new Trouble(`The server answers ${answer.status}, trying again …`);
-    const { sessions } = await answer.json();
+    const { sessions, error } = await answer.json();
+    if (!answer.ok) throw new Trouble(`Refused by the server: ${error}`);
     return sessions[0]?.name ?? null;
   }
 }

@@ -18,7 +18,7 @@ const INSECURE =
   "(http://localhost). Captions can still be read here.";
 const REFUSED = {
   1008: (reason) => `The server refused the microphone: ${reason || "see its log"}`,
-  4409: () => "This session has a source already.",
+  4409: (reason) => (reason === "taken over" ? "Another source has taken over." : "This session has a source already."),
   4429: () => "The server has no room for another session.",
 };
 

@@ -27,7 +27,7 @@ def test_vectors_shared_with_javascript(case: dict[str, Any]) -> None:
 
 
 def test_random_vectors_are_those_of_this_code() -> None:
-    """After a change of the events: `python tests/random_room.py` writes them anew."""
+    """After a change of the events: `python -m tests.random_room` writes them anew."""
     assert (VECTORS / "view_random.json").read_text("utf-8") == dumps(cases())
 
 

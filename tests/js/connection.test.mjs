@@ -44,7 +44,7 @@ async function pass(ms) {
 }
 
 function sessions(status, ...names) {
-  const body = { sessions: names.map((name) => ({ name })) };
+  const body = status === 200 ? { sessions: names.map((name) => ({ name })) } : { error: "not here" };
   return mock.method(globalThis, "fetch", async () => ({ ok: status === 200, status, json: async () => body }));
 }
 
@@ -172,7 +172,7 @@ test("without a name, the server's first session is taken", async () => {
 for (const [status, text] of [
   [200, "No session is running yet, waiting for one …"],
   [401, "This server asks for a token: open the link that you were given, with ?token=…"],
-  [503, "The server answers 503, trying again …"],
+  [403, "Refused by the server: not here"],
 ]) {
   test(`no name to be had: ${status}`, async () => {
     sessions(status);
