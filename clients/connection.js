@@ -12,6 +12,7 @@ const CLOSES = {
   4408: { now: true, text: () => "Catching up …" },
   4429: { slow: true, text: () => "The server has no room for another reader, trying again …" },
 };
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/; // of a session
 const LOST = { text: () => "Connection lost, reconnecting …" };
 
 /** A condition that is told to the reader in plain words. */
@@ -40,6 +41,7 @@ export class Place {
   async find() {
     if (!this.name) this.name = await this.#first();
     if (!this.name) throw new Trouble("No session is running yet, waiting for one …");
+    if (!NAME.test(this.name)) throw new Trouble(`“${this.name}” can’t be the name of a session: check this page’s address.`);
     return this.name;
   }
 

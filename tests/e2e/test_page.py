@@ -380,7 +380,7 @@ async def test_the_overlay_is_air_around_its_lines(page: Page, stage: Stage) -> 
 
 async def test_the_overlay_is_empty_before_the_first_word(page: Page, stage: Stage) -> None:
     await page.goto(f"{stage.url}overlay")
-    await page.wait_for_function("document.documentElement.style.getPropertyValue('--lines') === '2'")
+    await expect(page.locator("html")).to_have_attribute("style", re.compile("--lines"))
     assert await page.locator("#captions").bounding_box() is None
     assert (await page.inner_text("body")).strip() == ""
 

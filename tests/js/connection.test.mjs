@@ -185,6 +185,12 @@ for (const [status, text] of [
   });
 }
 
+test("a name that can't be one is told, and not asked for", async () => {
+  await connect("http://host:8765/?session=a/b");
+  assert.match(connection.link.text, /“a\/b” can’t be the name of a session/);
+  assert.equal(FakeSocket.all.length, 0);
+});
+
 test("a server that does not answer is asked again", async () => {
   mock.method(globalThis, "fetch", async () => {
     throw new TypeError("Failed to fetch");
