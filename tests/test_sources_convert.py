@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -31,6 +31,7 @@ def encoded(sound: np.ndarray[tuple[int], np.dtype[np.int16]], encoding: Format)
     return sound.tobytes() if encoding == "s16le" else (sound / 32_768).astype("<f4").tobytes()
 
 
+@settings(deadline=None)  # slow machines are no failure
 @given(
     rate=st.sampled_from(RATES),
     encoding=st.sampled_from(FORMATS),
@@ -48,6 +49,7 @@ def test_chunking_changes_nothing(
     assert convert(pieces, chunked(data, cuts)) == convert(whole, [data])
 
 
+@settings(deadline=None)  # slow machines are no failure
 @given(data=st.binary(max_size=4_000), cuts=st.lists(st.integers(0, 4_000), max_size=10))
 def test_16_khz_s16le_passes_unchanged(data: bytes, cuts: list[int]) -> None:
     assert convert(PcmConverter(SAMPLE_RATE), chunked(data, cuts)) == data[: len(data) // 2 * 2]
@@ -77,6 +79,7 @@ def test_what_is_no_number_is_silence_and_what_is_too_loud_is_clipped() -> None:
     assert heard.tolist() == [0, 0, 0, 32_767, -32_768, 16_384, -16_384, 32_767, -32_768]
 
 
+@settings(deadline=None)  # slow machines are no failure
 @given(
     sound=arrays("<f4", st.integers(0, 500), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)),
     rate=st.sampled_from(RATES),

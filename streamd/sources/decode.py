@@ -12,7 +12,6 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
-from av.error import EOFError as AvEOFError
 from av.error import FFmpegError
 
 from streamd.core.audio import FRAME_BYTES, SAMPLE_RATE
@@ -92,8 +91,6 @@ class _Track:
             for packet in self._container.demux(self._container.streams.audio[0]):
                 try:
                     yield from packet.decode()
-                except AvEOFError:
-                    return
                 except FFmpegError:
                     self._damaged += 1
                     self._hurt = True
