@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from streamd import models
-from streamd.bridge import EngineHost, OneThread
+from streamd.bridge import EngineHost, OneThread, in_thread
 from streamd.core.events import Event
 from streamd.core.log import Log
 from streamd.engines.base import EngineSpec
@@ -61,7 +61,7 @@ def transcribe(
     """Files as quick as the machine can, one after the other with one engine.
 
     `on_progress` is told the milliseconds of sound that are recognised, `on_done` the finals and gaps, or why there are
-    none. Raises StreamdError if the engine isn't there.
+    none; it may block. Raises StreamdError if the engine isn't there.
     """
     spec = engine_spec(settings)
     with _unwrapped():
@@ -195,9 +195,11 @@ async def _transcribe(
         for path in paths:
             session = Session(Log(settings.session, epoch="file"), engine, settings, metrics)
             try:
-                on_done(path, await _recognise(session, MediaFile(path, fast=True), partial(on_progress, path)))
+                with _unwrapped():
+                    finals = await _recognise(session, MediaFile(path, fast=True), partial(on_progress, path))
+                await in_thread(on_done, path, finals)
             except StreamdError as error:
-                on_done(path, error)
+                await in_thread(on_done, path, error)
 
 
 async def _recognise(session: Session, source: Source, on_progress: Callable[[int], None]) -> list[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,19 +22,13 @@ models = typer.Typer(help="Weights: what there is, fetch, verify.", no_args_is_h
 
 def devices() -> None:
     """Show the microphones that there are. Part of a name selects one: --set source.device=NAME."""
-    from rich.console import Console
-    from rich.table import Table
-
     from streamd.sources.devices import list_devices
 
     found = list_devices()
     if not found:
         raise UnavailableError("no microphone found; `streamd check` says more")
-    table = Table("microphone", "through", "channels", "Hz", "", box=None, pad_edge=False)
-    for device in found:
-        marks = "default" if device.default else ""
-        table.add_row(device.name, device.host_api, str(device.channels), str(device.rate), marks)
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+    rows = [(it.name, it.host_api, str(it.channels), str(it.rate), "default" if it.default else "") for it in found]
+    _table(("microphone", "through", "channels", "Hz", ""), *rows)
 
 
 def check(
@@ -59,24 +54,28 @@ def check(
     raise typer.Exit(verdict(findings))
 
 
+def _table(*rows: Sequence[str]) -> None:
+    """Columns as wide as they have to be, whole lines: for eyes, screen readers and grep alike."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
 @models.command("list")
 def list_models(config: ConfigFile = None, sets: Sets = None) -> None:
     """Show the weights that can be had and those that are here."""
-    from rich.console import Console
-    from rich.table import Table
-
     from streamd.models import CATALOGUE, installed
 
     settings = loaded(config, sets, None).settings
     here = {found.name: found for found in installed(settings.models)}
-    table = Table("model", "languages", "MB", "here", box=None, pad_edge=False)
+    rows = []
     for name in dict.fromkeys([*CATALOGUE, *here]):
         known, found = CATALOGUE.get(name), here.get(name)
         size = known.megabytes if known else here[name].size_bytes // 1_000_000
         place = (found.fault or str(found.folder)) if found else "-"
         used = " (used)" if name == settings.engines.whisper.model else ""
-        table.add_row(f"{name}{used}", known.languages if known else "?", str(size), place)
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        rows.append((f"{name}{used}", known.languages if known else "?", str(size), place))
+    _table(("model", "languages", "MB", "here"), *rows)
 
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="The configured one, if none is named.")]
@@ -92,12 +91,15 @@ def pull(names: Names = None, config: ConfigFile = None, sets: Sets = None, log_
     from streamd import models as weights
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(now: weights.Progress) -> None:
             if now.what not in tasks:
                 tasks[now.what] = progress.add_task(now.what)
+                if progress.disable:
+                    typer.echo(f"fetching {now.what}", err=True)
             progress.update(tasks[now.what], completed=now.done_bytes, total=now.total_bytes)
 
         for name in names or [settings.engines.whisper.model]:
