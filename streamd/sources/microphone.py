@@ -62,13 +62,15 @@ class Microphone:
                 for rest in timeline.finish():
                     yield rest
                 heard_s = capture.heard_s
-                _log.warning("%s delivers no sound any more; looking for it", self.name)
-                yield Notice("source_lost", f"no sound from {self.name}: unplugged or switched off? Looking for it.")
+                lost = f"the microphone {self._device.name} delivers nothing any more: unplugged or switched off?"
+                _log.warning("%s It is being looked for.", lost)
+                yield Notice("source_lost", lost)
                 await capture.close()
                 capture = Capture(self._device)
                 await capture.find()
-                _log.info("%s is back", self.name)
-                yield Notice("source_found", f"{self.name} is back")
+                found = f"the microphone {self._device.name} is back"
+                _log.info("%s", found)
+                yield Notice("source_found", found)
                 yield Missing(_samples(capture.heard_s - heard_s), "source_lost")
         finally:
             await capture.close()
