@@ -59,6 +59,11 @@ def test_a_line_may_be_full_to_the_last_column() -> None:
     assert lines(said(f"{first} {second}")) == [(first, second)]
 
 
+def test_a_line_is_not_fuller_than_full() -> None:
+    line = "a" * 21 + " " + "b" * 21
+    assert all(len(row) <= LINE_COLUMNS for cue in lines(said(f"{line} {line}")) for row in cue)
+
+
 def test_cues_end_where_sentences_do() -> None:
     text = (
         "However little known the feelings or views of such a man may be. "
