@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
 from streamd.engines.scripted import REMEMBERED, ScriptedEngine, build
 from streamd.errors import ConfigError
+from tests.gate import Gate
 
 LAMP = [
     {"text": " lamp", "start_s": 0.2, "end_s": 0.5},
@@ -203,17 +203,17 @@ def test_a_slow_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slept == [0.25]
 
 
-def test_a_call_that_waits_for_a_pipe(tmp_path: Path) -> None:
-    os.mkfifo(gate := tmp_path / "gate")
-    engine = build({"faults": [{"utterance": "u", "kind": "wait", "path": str(gate)}]})
-    assert hear(engine, 1, "other").text == "one two"
-    heard: list[str] = []
-    waiting = threading.Thread(target=lambda: heard.append(hear(engine, 1).text))
-    waiting.start()
-    with gate.open("wb"):
-        assert not heard
-    waiting.join()
-    assert heard == ["one two"]
+def test_a_call_that_waits(tmp_path: Path) -> None:
+    with Gate(tmp_path / "gate") as gate:
+        engine = build({"faults": [gate.fault("u")]})
+        assert hear(engine, 1, "other").text == "one two"
+        heard: list[str] = []
+        waiting = threading.Thread(target=lambda: heard.append(hear(engine, 1).text))
+        waiting.start()
+        with gate.arrival():
+            assert not heard
+        waiting.join()
+        assert heard == ["one two"]
 
 
 def test_a_call_that_ends_its_process() -> None:

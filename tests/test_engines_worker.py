@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -33,6 +32,7 @@ from streamd.engines.pipe import (
 )
 from streamd.engines.worker import Worker
 from streamd.errors import UnavailableError
+from tests.gate import Gate
 
 SECOND = bytes(32_000)
 PATIENCE_S = 60
@@ -70,6 +70,12 @@ def text(reply: Message | None) -> str:
 
 
 @pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
+@pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], EngineSpec]:
     """Makes an engine kind of a `build` function."""
 
@@ -101,13 +107,11 @@ def test_forget_comes_before_what_follows_it(daemon: Channel) -> None:
     assert daemon.receive() == Unknown(2)
 
 
-def test_as_many_calls_at_a_time_as_there_are_threads(daemon: Channel, tmp_path: Path) -> None:
+def test_as_many_calls_at_a_time_as_there_are_threads(daemon: Channel, gate: Gate) -> None:
     """The second call is answered while the first one waits, and the first one after it."""
-    os.mkfifo(gate := tmp_path / "gate")
-    faults = [{"utterance": "slow", "kind": "wait", "path": str(gate)}]
-    loaded(daemon, EngineSpec("scripted", {"faults": faults}, threads=2))
+    loaded(daemon, EngineSpec("scripted", {"faults": [gate.fault("slow")]}, threads=2))
     daemon.send(request(1, "slow"))
-    with gate.open("wb"):  # opens once the other side does
+    with gate.arrival():
         daemon.send(request(2, "quick"))
         assert isinstance(reply := daemon.receive(), Result)
         assert reply.call == 2
@@ -178,17 +182,16 @@ def test_the_first_message_says_what_to_load(daemon: Channel) -> None:
     daemon.send(Forget("u"))  # the worker leaves, which the fixture checks
 
 
-def test_nobody_waits_for_the_answer(tmp_path: Path) -> None:
+def test_nobody_waits_for_the_answer(gate: Gate) -> None:
     """The daemon goes in the middle of a call: its answer is thrown away."""
-    os.mkfifo(gate := tmp_path / "gate")
     ours, theirs = socket.socketpair()
     daemon, served = Channel(ours), Channel(theirs)
     thread = threading.Thread(target=Worker(served).serve)
     thread.start()
-    loaded(daemon, EngineSpec("scripted", {"faults": [{"call": 1, "kind": "wait", "path": str(gate)}]}))
+    loaded(daemon, EngineSpec("scripted", {"faults": [gate.fault("u")]}))
     daemon.send(request(1))
     engine = next(each for each in threading.enumerate() if each.name.startswith("engine"))
-    with gate.open("wb"):
+    with gate.arrival():
         daemon.close()
         thread.join(PATIENCE_S)
     engine.join(PATIENCE_S)
@@ -237,21 +240,17 @@ def test_it_ignores_the_signals_that_are_meant_for_the_daemon(process: Process) 
     assert process.ends() == (0, "")
 
 
-def test_it_ends_with_the_daemon_while_it_hangs(process: Process, tmp_path: Path) -> None:
-    os.mkfifo(gate := tmp_path / "gate")
-    waits = {"call": 1, "kind": "wait", "path": str(gate)}
-    loaded(process.channel, EngineSpec("scripted", {"faults": [waits, {"call": 1, "kind": "hang"}]}))
+def test_it_ends_with_the_daemon_while_it_hangs(process: Process, gate: Gate) -> None:
+    loaded(process.channel, EngineSpec("scripted", {"faults": [gate.fault("u"), {"call": 1, "kind": "hang"}]}))
     process.channel.send(request(1))
-    with gate.open("wb"):
-        pass
+    gate.arrival().close()
     assert process.ends() == (0, "")
 
 
-def test_it_ends_with_the_daemon_while_it_loads(process: Process, tmp_path: Path) -> None:
-    os.mkfifo(gate := tmp_path / "gate")
-    process.channel.send(EngineSpec("scripted", {"faults": [{"call": 0, "kind": "wait", "path": str(gate)}]}))
-    with gate.open("wb"):
-        assert process.ends() == (0, "")
+def test_it_ends_with_the_daemon_while_it_loads(process: Process, gate: Gate) -> None:
+    process.channel.send(EngineSpec("scripted", {"faults": [gate.loading]}))
+    gate.arrival()
+    assert process.ends() == (0, "")
 
 
 def test_it_ends_at_what_is_no_message(process: Process) -> None:

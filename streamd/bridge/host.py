@@ -190,20 +190,21 @@ class EngineHost:
             raise EngineFailed(utterance.given_up)
         replays = 0 if utterance.given_up else MAX_REPLAYS
         alone = utterance.given_up is not None
-        for replay in count():
+        replay = 0
+        while True:
             try:
                 hypothesis = await self._try(call, utterance, alone=alone)
             except _TryError as error:
                 log.info("a %s failed: %s", call.kind, error)
                 alone = alone or error.outcome == "died"
-                if replay >= replays:
+                if replay == replays:
                     self._count(call, error.outcome)
                     utterance.given_up = f"engine {self.name} gave up on an utterance: {error}"
                     raise EngineFailed(utterance.given_up) from error
+                replay += 1
             else:
                 self._count(call, "replayed" if replay else "ok")
                 return hypothesis
-        raise AssertionError("unreachable")
 
     async def _try(self, call: _Call, utterance: _Utterance, *, alone: bool) -> Hypothesis:
         """One answer. A worker that was killed for another call's sake doesn't count as a try."""
@@ -281,7 +282,7 @@ class EngineHost:
                 if not granted.done():
                     granted.set_exception(EngineFailed(detail))
         self._admit()
-        if self._on_change:
+        if self._on_change is not None:
             self._on_change(state, detail)
 
     def _count(self, call: _Call, outcome: str) -> None:

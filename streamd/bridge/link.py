@@ -100,7 +100,9 @@ class WorkerLink:
                 f"the engine was not ready after {deadline_s:g} s: give it longer with engines.start_deadline_s, "
                 "or use a smaller model"
             ) from error
-        except (EOFError, OSError, PipeError) as error:
+        except PipeError as error:
+            raise UnavailableError(f"the worker can't be understood: {error}") from error
+        except (EOFError, OSError) as error:
             raise UnavailableError(f"the worker {await self._epitaph()} while it loaded the engine") from error
         match first:
             case Ready():
@@ -134,7 +136,7 @@ class WorkerLink:
         self._end(WorkerGone(why, killed=True))
 
     async def close(self) -> None:
-        """Let the worker go, and make sure that it does. The process is gone afterwards."""
+        """Let the worker go, and make sure that it does. The process is gone afterwards. May be repeated."""
         self._end(WorkerGone("closed", killed=True))
         self._writer.close()  # on which the worker exits at once
         try:
@@ -143,10 +145,10 @@ class WorkerLink:
             self._sigkill()
         if not gone and not await self._exited():
             log.error("worker %d can't be killed; it is left behind", self.pid)  # it hangs in the kernel: a driver
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        # shielded: who is cancelled here is followed by another who closes, and awaits the same
+        await asyncio.shield(asyncio.gather(self._writer.wait_closed(), return_exceptions=True))
         if self._receiver:
-            await self._receiver
+            await asyncio.shield(self._receiver)
 
     async def _dispatch(self) -> None:
         """Hand every reply to the call that waits for it, until there are no more."""

@@ -14,7 +14,8 @@ Options, and the keys of a script (TOML, or JSON by its suffix; a JSON list is a
     [[faults]]
     call = 3                 # at the worker's third call; 0: while it loads
     utterance = "default/7"  # or at the first call for this utterance
-    kind = "exit"            # the process ends; also: hang, raise, slow (by `ms`), wait (reads the file or FIFO `path`)
+    kind = "exit"            # the process ends; also: hang, raise, slow (by `ms`), wait (until the server at the
+                             # Unix socket `path` hangs up)
 
 A word is shown once its end was heard; with `at_first` it is another word before `until_s` seconds were heard. The
 last call shows what has begun. Without utterances the engine counts: one word for every 0.4 s of sound. With `memory`,
@@ -27,6 +28,7 @@ import json
 import os
 import re
 import reprlib
+import socket
 import threading
 import time
 import tomllib
@@ -151,7 +153,9 @@ class Fault(_Table):
             case "slow":
                 time.sleep(self.ms / 1000)
             case "wait":
-                Path(self.path or "").read_bytes()
+                with socket.socket(socket.AF_UNIX) as server:
+                    server.connect(str(self.path))
+                    server.recv(1)
             case "raise":
                 raise RuntimeError("the script says that this call fails")
 
