@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import need, need_library
+from streamd.sources import list_devices
+from tests.needs import missing, need, need_library
 
 RATE = 48_000
 START_S = 20.0
@@ -176,6 +177,8 @@ def microphone(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMicrophone]:
         for name, value in microphone.environment.items():
             monkeypatch.setenv(name, value)
         look_again()
+        if not list_devices():
+            missing("PortAudio does not see PulseAudio: libasound2-plugins is not installed")
         yield microphone
     look_again()
 
