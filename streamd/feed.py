@@ -22,7 +22,6 @@ class Feed:
         self.log = log
         self._metrics = metrics
         self._changed = asyncio.Event()
-        self._closed = False
 
     def append(self, body: Body) -> Event:
         """Append to the log and wake everybody who waits."""
@@ -42,19 +41,9 @@ class Feed:
             await self._changed.wait()
 
     async def wait_appended(self, next_seq: int) -> None:
-        """Return once `log.next_seq` is beyond `next_seq`, visible or not, or once nothing will follow."""
-        while self.log.next_seq <= next_seq and not self._closed:
+        """Return once `log.next_seq` is beyond `next_seq`, visible or not."""
+        while self.log.next_seq <= next_seq:
             await self._changed.wait()
-
-    async def closed(self) -> None:
-        """Return once nothing will follow."""
-        while not self._closed:
-            await self._changed.wait()
-
-    def close(self) -> None:
-        """Nothing will follow."""
-        self._closed = True
-        self._wake()
 
     def _wake(self) -> None:
         self._changed.set()

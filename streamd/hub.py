@@ -37,7 +37,7 @@ class Hub:
         self._journal = journal
         self._thread = thread
         self._sessions: dict[str, Session] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
         self._opening = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
         self.stopping = asyncio.Event()
@@ -49,9 +49,12 @@ class Hub:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for session in self._sessions.values():
-            session.feed.close()
-        await self._tasks.__aexit__(kind, error, trace)
+        try:
+            if error is None:
+                for name in self.names():
+                    await self._close(name)
+        finally:
+            await self._tasks.__aexit__(kind, error, trace)
 
     def names(self) -> list[str]:
         """Sessions that are open now."""
@@ -111,11 +114,7 @@ class Hub:
                 f"{len(self._sessions)} sessions are open: {', '.join(self.names())}; "
                 "end one, or raise server.max_sessions"
             )
-        session.feed.close()
-        await asyncio.wait([self._running[session.name]])
-        del self._sessions[session.name], self._running[session.name]
-        self._metrics.forget_session(session.name)
-        _log.info("session closed name=%s", session.name)
+        await self._close(session.name)
 
     async def _begin(self, name: str) -> Session:
         if self._journal is None:
@@ -123,7 +122,10 @@ class Hub:
         else:
             loaded = await self._thread.run(self._journal.load, name, now_ms())
             session = self._restore(self._journal, loaded, name)
-        self._running[name] = self._tasks.create_task(self._run(session), name=f"session {name}")
+        self._running[name] = [self._tasks.create_task(session.run(), name=f"session {name}")]
+        if self._journal is not None:
+            work = keep(session.feed, self._journal, self._thread.run, self._metrics, now_ms)
+            self._running[name].append(self._tasks.create_task(work, name=f"journal {name}"))
         _log.info("session open name=%s seq=%d", name, session.log.next_seq)
         return session
 
@@ -151,25 +153,16 @@ class Hub:
             session.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason="restart"))
         return session
 
-    async def _run(self, session: Session) -> None:
-        """The session's tasks and its journal, until its feed is closed."""
-        work = asyncio.create_task(session.run(), name=f"session {session.name} at work")
-        journal = asyncio.create_task(self._keep(session), name=f"journal {session.name}")
-        try:
-            await asyncio.wait([work, journal], return_when=asyncio.FIRST_COMPLETED)
-            for task in (journal, work):
-                if task.done():
-                    task.result()
-        finally:
-            work.cancel()
-            journal.cancel()
-            await asyncio.wait([work, journal])
-
-    async def _keep(self, session: Session) -> None:
-        if self._journal is None:
-            await session.feed.closed()
-        else:
-            await keep(session.feed, self._journal, self._thread.run, self._metrics, now_ms)
+    async def _close(self, name: str) -> None:
+        """End a session's tasks in the order of the pipe; its last events are in the journal then."""
+        for task in self._running.pop(name):
+            task.cancel()
+            await asyncio.wait([task])
+        session = self._sessions.pop(name)
+        if self._journal is not None:
+            await self._thread.run(self._journal.release, name, session.log.next_seq)
+        self._metrics.forget_session(name)
+        _log.info("session closed name=%s", name)
 
 
 def _rescued(partial: Partial) -> Final:

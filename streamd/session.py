@@ -84,6 +84,11 @@ class Session:
         return samples_to_ms(self._position_samples)
 
     @property
+    def waiting_utterances(self) -> int:
+        """Utterances without a final."""
+        return self._transcriber.waiting
+
+    @property
     def idle_s(self) -> float:
         """How long nobody has fed or read this session."""
         return 0.0 if self._source is not None or self.readers else time.monotonic() - self._used_at

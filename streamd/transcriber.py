@@ -67,7 +67,7 @@ class Transcriber:
     def __init__(
         self, feed: Feed, segmenter: Segmenter, recogniser: Recogniser, stage: RecogniseStage, metrics: Metrics
     ) -> None:
-        self._waiting = metrics.queue_fill.labels("utterances", feed.log.session)
+        self._fill = metrics.queue_fill.labels("utterances", feed.log.session)
         self._feed = feed
         self._segmenter = segmenter
         self._recogniser = recogniser
@@ -78,12 +78,9 @@ class Transcriber:
         self.fault: str | None = None  # why the engine gave no answer lately
 
     @property
-    def is_idle(self) -> bool:
-        return not self._queue
-
-    @property
-    def speaking(self) -> bool:
-        return bool(self._queue) and self._queue[-1].utterance.ended is None
+    def waiting(self) -> int:
+        """Utterances without a final."""
+        return len(self._queue)
 
     def lag_ms(self, position_ms: int) -> int:
         """How far recognition is behind the sound, of which `position_ms` has come in."""
@@ -126,7 +123,7 @@ class Transcriber:
                 await self._changed.wait()
 
     def _notify(self) -> None:
-        self._waiting.set(len(self._queue))
+        self._fill.set(len(self._queue))
         self._changed.set()
         self._changed = asyncio.Event()
 
