@@ -86,6 +86,18 @@ class Failed:
 Reply = Result | Unknown | Failed
 Request = Advance | Forget
 Message = EngineSpec | Request | Ready | Unavailable | Reply
+_BROKEN = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What pickle raises at bytes that it did not write."""
+
 _MESSAGES = (EngineSpec, Advance, Forget, Ready, Unavailable, Result, Unknown, Failed)
 
 
@@ -105,7 +117,7 @@ def unpack(body: bytes) -> Message:
     """The message in a body. Raises PipeError for anything else."""
     try:
         message = pickle.loads(body)  # noqa: S301 - written by our own child or parent, see the top of this file
-    except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, TypeError, ValueError) as error:
+    except _BROKEN as error:
         raise PipeError(f"{len(body)} bytes on the worker's pipe are no message: {error!r}") from error
     if not isinstance(message, _MESSAGES):
         raise PipeError(f"a {type(message).__name__} came over the worker's pipe where a message belongs")
