@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.stabilise import Stabiliser
+from streamd.core.stabilise import CommitPolicy, Stabiliser
 from streamd.core.words import HypothesisWord, join
 
 texts = st.sampled_from(
@@ -30,7 +30,7 @@ def said(text: str, each_s: float = 0.3) -> list[HypothesisWord]:
 def test_committed_text_is_append_only_and_begins_the_final(
     guesses: list[list[tuple[str, float]]], hold_s: float
 ) -> None:
-    stabiliser, committed = Stabiliser(hold_s), ""
+    stabiliser, committed = Stabiliser(CommitPolicy(hold_s=hold_s)), ""
     for number, guess in enumerate(guesses):
         caption = stabiliser.update(timed(guess), covered_s=1.0 + number / 2)
         assert caption.text[: caption.committed].startswith(committed)
@@ -50,7 +50,7 @@ def test_two_guesses_that_agree_commit() -> None:
 
 
 def test_words_that_lean_on_the_newest_sound_wait() -> None:
-    stabiliser = Stabiliser(hold_s=0.3)
+    stabiliser = Stabiliser(CommitPolicy(hold_s=0.3))
     stabiliser.update(said("and so my"), 0.9)
     caption = stabiliser.update(said("and so my"), 1.0)
     assert caption.text[: caption.committed] == "and so"
@@ -90,3 +90,18 @@ def test_a_mended_guess_keeps_its_spaces() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert Stabiliser().finish([]).text == ""
+
+
+def test_a_word_that_the_engine_doubts_must_stand_for_a_while() -> None:
+    stabiliser = Stabiliser(CommitPolicy(hold_s=0.0, sure=0.5, patience_s=1.0))
+    doubted = [HypothesisWord(" thank", 0.0, 0.4, confidence=0.3), HypothesisWord(" you", 0.4, 0.8)]
+    committed = [stabiliser.update(doubted, covered_s).committed for covered_s in (1.0, 1.5, 1.9, 2.0)]
+    assert committed == [0, 0, 0, len("thank you")]
+
+
+def test_doubt_begins_anew_when_the_word_changes() -> None:
+    stabiliser = Stabiliser(CommitPolicy(hold_s=0.0, sure=0.5, patience_s=1.0))
+    like, what = ([HypothesisWord(text, 0.0, 0.4, confidence=0.3)] for text in (" like", " what"))
+    guesses = [(like, 1.0), (like, 1.9), (what, 2.0), (what, 2.9)]
+    assert [stabiliser.update(guess, covered_s).committed for guess, covered_s in guesses] == [0, 0, 0, 0]
+    assert stabiliser.update(what, 3.0).committed == 4

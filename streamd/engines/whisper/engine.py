@@ -21,8 +21,10 @@ from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
 from streamd.engines.whisper.text import Tokens, TokenSpan
 from streamd.errors import UnavailableError
 
-PADDING_S = 5.0
-"""Silence behind the sound. With less, a clip in twenty repeats its end; with more, encoding costs more."""
+PADDING_S = 2.0
+"""Silence behind the sound, instead of as much as fills 30 s. Measured with tiny.en int8 on a minute of clean speech and
+on the same in babble at 10 dB: WER 2.6 and 14.4 % with 5 s, 2.0 and 13.7 % with 2 s, 2.6 and 13.1 % with 1 s; words
+settle 0.2 s earlier at the median with 2 s than with 5 s. Without `evidence`, guesses repeat themselves below 5 s."""
 
 TOKENS_PER_S = 9.0
 """More tokens than anyone can say in a second: what goes beyond is a loop."""
@@ -68,7 +70,10 @@ class _Stopwatch:
 
 
 class WhisperEngine:
-    """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads."""
+    """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads.
+
+    `Context.previous` is not used: as a prompt it raised the WER (2.6 → 3.9 % clean, 14.4 → 17.0 % in babble).
+    """
 
     def __init__(self, options: Options) -> None:
         folder = Path(options.model_path)
