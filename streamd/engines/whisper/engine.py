@@ -22,7 +22,7 @@ from streamd.engines.whisper.text import Tokens, TokenSpan
 from streamd.errors import UnavailableError
 
 PADDING_S = 2.0
-"""Silence behind the sound, instead of as much as fills 30 s. Measured with tiny.en int8 on a minute of clean speech and
+"""Silence behind the sound, instead of what fills 30 s. Measured with tiny.en int8 on a minute of clean speech and
 on the same in babble at 10 dB: WER 2.6 and 14.4 % with 5 s, 2.0 and 13.7 % with 2 s, 2.6 and 13.1 % with 1 s; words
 settle 0.2 s earlier at the median with 2 s than with 5 s. Without `evidence`, guesses repeat themselves below 5 s."""
 
