@@ -34,7 +34,8 @@ def test_no_frame_is_in_two_utterances_and_none_is_lost_within(
     for probability, length in runs:
         for _ in range(length):
             utterances += segmenter.feed(frame(index), probability)
-            if utterances and data.draw(st.booleans()):
+            protects: bool = data.draw(st.booleans())
+            if utterances and protects:
                 segmenter.protect(data.draw(st.integers(0, utterances[-1].end_ms)))
             index += 1
         index += losses.pop() if losses else 0

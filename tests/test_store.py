@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from bodies import DURABLES, PARTIALS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from streamd.errors import ConfigError, UnavailableError
 from streamd.metrics import Metrics
 from streamd.store import Journal, Loaded, Recorded, database, keep, keeper, retain
 from streamd.store.journal import RESERVE_BLOCK, RESERVE_LOW
+from tests.bodies import DURABLES, PARTIALS
 
 Result = TypeVar("Result")
 

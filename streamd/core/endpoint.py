@@ -192,9 +192,10 @@ class Endpointer:
                 return [self._close(frame + 1, "pause")]
             case Action.SPLIT:
                 return self._split(frame + 1)
-            case Action.NONE:
-                if not self.is_open:
-                    self._forget_old()
+            case _ if not self.is_open:
+                self._forget_old()
+            case _:
+                pass  # the probabilities of an open utterance are kept for a split
         return []
 
     def _open(self, start: int) -> Started:

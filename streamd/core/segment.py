@@ -84,12 +84,12 @@ class Segmenter:
         opened: list[Utterance] = []
         rest: bytes | None = None
         for event in events:
-            match event:
-                case Ended(frame, reason):
-                    rest = self._close(frame, reason)
-                case Started(frame):
-                    self._open = Utterance(frame, bytearray(self._latest(frame) if rest is None else rest))
-                    opened.append(self._open)
+            if isinstance(event, Ended):
+                rest = self._close(event.frame, event.reason)
+            else:
+                pcm = self._latest(event.frame) if rest is None else rest
+                self._open = Utterance(event.frame, bytearray(pcm))
+                opened.append(self._open)
         return opened
 
     def _latest(self, frame: int) -> bytes:
