@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from streamd.core.events import DURABLE, Body, Ended, Event, Final, Partial, Status, Welcome
 
-RETAINED_EVENTS = 20_000  # durable events held in memory; about a day of speech. Older ones are in the journal.
+RETAINED_EVENTS = 5_000  # durable events held in memory: hours of speech. Older ones are in the journal.
 
 _seq = attrgetter("seq")
 
