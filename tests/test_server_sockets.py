@@ -11,6 +11,7 @@ from websockets.asyncio.connection import Connection
 from websockets.exceptions import InvalidStatus
 
 from streamd.core.events import Status, Welcome
+from streamd.core.log import Log
 from streamd.core.wire import Close
 from streamd.server import relay, sockets
 from tests.served import PlayedHub, closed, event, final, partial, remaining, served
@@ -239,6 +240,26 @@ async def test_readers_get_everything_before_the_server_closes() -> None:
             hub["room"].append(final(utterance))
     assert len(await reading) == 100
     assert (socket.close_code, socket.close_reason) == (1001, "the daemon stops")
+
+
+async def test_the_last_final_reaches_readers_although_the_journal_has_yet_to_write_it() -> None:
+    hub = PlayedHub("room")
+    room = hub["room"]
+    room.log = Log("room", "e1", write_ahead=True)
+
+    async def journal() -> None:
+        for _ in range(100):  # the server closes meanwhile
+            await asyncio.sleep(0)
+        room.log.confirm(1)
+        room.append(Status(state="stopping"))
+
+    async with served(hub) as client:
+        socket = await client.events()
+        await event(socket)
+        room.append(final(1))
+        writing = asyncio.create_task(journal())
+    await writing
+    assert final(1) in [each.body for each in await remaining(socket)]
 
 
 async def test_a_reader_that_does_not_read_cannot_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ class Sockets:
             relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
             await socket.send(wire.welcome(SERVER, self._hub.now_ms()).json)
             await first(relay.forever(), _refuse(socket, wire), self._draining.wait())
-            await _farewell(socket, relay, session.log.newest)
+            await _farewell(socket, relay, session.log.next_seq - 1)
 
     async def _speak(self, socket: ServerConnection, request: AudioRequest) -> None:
         session = await self._hub.get(request.session) or await self._hub.open(request.session)
@@ -137,6 +137,7 @@ async def _refuse(socket: ServerConnection, wire: ReaderWire) -> None:
 
 
 async def _farewell(socket: ServerConnection, relay: Relay, newest: int) -> None:
+    """Send what the log holds, also what the journal is about to hold."""
     try:
         async with asyncio.timeout(DRAIN_S):
             await relay.until(newest)
