@@ -30,6 +30,7 @@ from streamd.sources import MediaFile, Source, open_source
 from streamd.store import Journal, retain
 
 LOOP_PROBE_S = 0.25
+GIVE_UP_S = 1.0  # a source that does not even close in this time is left
 MOST_THREADS = 4  # utterances do not divide further
 
 _log = logging.getLogger(__name__)
@@ -104,13 +105,13 @@ async def _live(
                 chores.append(tasks.create_task(retain(journal, thread.run, settings.store.retention_days, now_ms)))
             await stopping.wait()
             hub.stopping.set()
-            await _drain(hub, settings.server.drain_s)
+            await _drain(hub, engine, settings.server.drain_s)
             for chore in chores:
                 chore.cancel()
 
 
 def _on_signal() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second one ends the process as ever."""
+    """Set by the first SIGTERM or SIGINT; the second one kills."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
 
@@ -119,6 +120,7 @@ def _on_signal() -> asyncio.Event:
         stopping.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # SIGINT as well: KeyboardInterrupt would be tidied up after
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -166,12 +168,26 @@ async def _listen(session: Session, source: Source) -> None:
         _log.info("source ended name=%s; readers are served until Ctrl-C", source.name)
 
 
-async def _drain(hub: Hub, limit_s: float) -> None:
-    try:
+async def _drain(hub: Hub, engine: EngineHost, limit_s: float) -> None:
+    """Wait for the last words, but not for an engine that has yet to load."""
+    if engine.state == "starting":
+        limit_s = 0.0
+    if not await _settled(hub, limit_s):
+        _log.warning(
+            "not everything that was said is recognised after %g s (server.drain_s); the engine is %s",
+            limit_s,
+            engine.state,
+        )
+        hub.give_up()
+        await _settled(hub, GIVE_UP_S)
+
+
+async def _settled(hub: Hub, limit_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await hub.settle()
-    except TimeoutError:
-        _log.warning("not everything that was said is recognised after %g s (server.drain_s)", limit_s)
+            return True
+    return False
 
 
 async def _probe_loop(metrics: Metrics) -> None:

@@ -101,9 +101,14 @@ class Hub:
     async def settle(self) -> None:
         """Stop every source and wait until what it said is finalised."""
         for session in list(self._sessions.values()):
-            session.stop_source()
+            session.stop()
         for session in list(self._sessions.values()):
             await session.settled()
+
+    def give_up(self) -> None:
+        """Wait for the engine no longer: what has no final gets what readers were shown for good."""
+        for session in self._sessions.values():
+            session.give_up()
 
     async def _make_room(self) -> None:
         if len(self._sessions) < self._settings.server.max_sessions:

@@ -62,6 +62,8 @@ class Session:
         self._source: Source | None = None
         self._pump: asyncio.Task[None] | None = None
         self._free = asyncio.Lock()  # held by whoever feeds the session
+        self._recognition: asyncio.Task[None] | None = None
+        self._stopping = False
         self._trouble: tuple[State, str] | None = None  # what the source complains of
         self._shown: Status | None = None
         self._used_at = time.monotonic()
@@ -149,6 +151,17 @@ class Session:
         if self._pump is not None:
             self._pump.cancel()
 
+    def stop(self) -> None:
+        """The daemon stops: so does the source, and readers are told."""
+        self._stopping = True
+        self.show()
+        self.stop_source()
+
+    def give_up(self) -> None:
+        """Wait for the engine no longer: what has no final yet gets what readers were shown for good."""
+        if self._recognition is not None:
+            self._recognition.cancel()
+
     async def settled(self) -> None:
         """Return once no source feeds the session and all it said is final."""
         async with self._free:
@@ -157,7 +170,7 @@ class Session:
     async def run(self) -> None:
         """The session's own tasks; cancel to stop."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._transcriber.run(), name=f"transcriber {self.name}")
+            self._recognition = tasks.create_task(self._transcriber.run(), name=f"transcriber {self.name}")
             tasks.create_task(self._heartbeat(), name=f"heartbeat {self.name}")
 
     # the pipe
@@ -228,6 +241,8 @@ class Session:
         self.show()
 
     def _state(self) -> tuple[State, str | None]:
+        if self._stopping:
+            return "stopping", "what was said is being finished"
         if self._recogniser.state == "starting":
             return "starting", "the recogniser is loading"
         if self._recogniser.state != "ready":

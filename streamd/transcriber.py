@@ -110,7 +110,15 @@ class Transcriber:
             await self._changed.wait()
 
     async def run(self) -> None:
-        """Work for ever; cancel to stop."""
+        """Work until cancelled. What has no final by then is given up, and readers are told so."""
+        try:
+            await self._work()
+        finally:
+            while self._queue:
+                self._give_up(self._queue.popleft())
+            self._notify()
+
+    async def _work(self) -> None:
         while True:
             work = self._queue[0] if self._queue else None
             if work is not None and work.utterance.ended is not None:
