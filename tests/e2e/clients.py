@@ -53,7 +53,6 @@ class Client:
 
     async def take(self, socket: ClientConnection) -> None:
         """Take what comes until the connection is closed."""
-        self.code = None
         try:
             async for message in socket:
                 self.told.append(Event.parse(message))
@@ -121,6 +120,7 @@ async def _connected(address: str) -> AsyncIterator[ClientConnection]:
 
 @asynccontextmanager
 async def _taking(client: Client, socket: ClientConnection) -> AsyncIterator[None]:
+    client.code = None
     task = asyncio.create_task(client.take(socket))
     try:
         yield

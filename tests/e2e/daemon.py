@@ -71,10 +71,10 @@ class Daemon:
     def socket_url(self) -> str:
         return self.url.replace("http", "ws", 1)
 
-    def start(self, *, ready: bool = True) -> None:
-        """Return once it serves, and with `ready` once it can make captions."""
+    def start(self, *arguments: str | Path, ready: bool = True) -> None:
+        """Return once it serves, and with `ready` once it can make captions. `arguments` are for this life only."""
         self._process = subprocess.Popen(
-            [*self._command, "--port", str(self._port)],
+            [*self._command, "--port", str(self._port), *arguments],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
