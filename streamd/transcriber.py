@@ -141,12 +141,12 @@ class Transcriber:
     async def _renew(self, work: _Work) -> None:
         hypothesis = await self._ask(work, last=False)
         work.covered_ms = max(
-            work.covered_ms, work.heard_ms if hypothesis is None else int(hypothesis.covered_s * 1000)
+            work.covered_ms, work.heard_ms if hypothesis is None else round(hypothesis.covered_s * 1000)
         )
         if hypothesis is None or work.utterance.ended == "split":  # a split takes sound back that was heard just now
             return
         caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s)
-        self._segmenter.protect(work.utterance.start_ms + int(work.stabiliser.committed_end_s * 1000))
+        self._segmenter.protect(work.utterance.start_ms + round(work.stabiliser.committed_end_s * 1000))
         if (caption.text, caption.committed) != work.shown:
             work.shown = (caption.text, caption.committed)
             work.rev += 1
@@ -184,7 +184,7 @@ class Transcriber:
                 fallback=True,
             )
         )
-        missing_from_ms = utterance.start_ms + int(work.stabiliser.committed_end_s * 1000)
+        missing_from_ms = utterance.start_ms + round(work.stabiliser.committed_end_s * 1000)
         self._feed.append(Gap(start_ms=missing_from_ms, end_ms=utterance.end_ms, reason="engine"))
 
     def _final(self, work: _Work, caption: Caption, hypothesis: Hypothesis) -> Final:
@@ -225,7 +225,7 @@ class Transcriber:
 def _word(word: HypothesisWord, offset_ms: int) -> Word:
     return Word(
         text=word.text.strip(),
-        start_ms=offset_ms + int(word.start_s * 1000),
-        end_ms=offset_ms + int(word.end_s * 1000),
+        start_ms=offset_ms + round(word.start_s * 1000),
+        end_ms=offset_ms + round(word.end_s * 1000),
         confidence=round(word.confidence, 3),
     )
