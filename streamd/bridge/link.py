@@ -79,10 +79,12 @@ class WorkerLink:
     async def spawn(cls, spec: EngineSpec) -> WorkerLink:
         """Start a process that loads the engine. Raises OSError where the system has no room for it."""
         ours, theirs = socket.socketpair()
+        starting = asyncio.ensure_future(_start(theirs))
         try:
-            process = await _start(theirs)
+            process = await asyncio.shield(starting)  # it can't be stopped half-way
             reader, writer = await asyncio.open_connection(sock=ours)
         except BaseException:
+            await asyncio.shield(_abandon(starting))
             ours.close()
             raise
         finally:
@@ -196,6 +198,15 @@ class WorkerLink:
             if not answer.done():
                 answer.set_exception(WorkerGone(str(gone), killed=gone.killed))
         self.ended.set()
+
+
+async def _abandon(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    """Nobody wants this process any more. It is gone afterwards."""
+    with suppress(OSError):
+        process = await starting
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _start(theirs: socket.socket) -> asyncio.subprocess.Process:
