@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -209,7 +210,7 @@ async def _transcribe(
     metrics = Metrics()
     async with _engine(spec, settings, metrics) as engine:
         for path in paths:
-            session = Session(Log(settings.session, epoch="file"), engine, settings, metrics)
+            session = Session(Log(settings.session, epoch="file", retain=sys.maxsize), engine, settings, metrics)
             try:
                 with _unwrapped():
                     finals = await _recognise(session, MediaFile(path, fast=True), partial(on_progress, path))
@@ -231,12 +232,13 @@ async def _recognise(session: Session, source: Source, on_progress: Callable[[in
 
 
 async def _report(session: Session, on_progress: Callable[[int], None]) -> None:
-    """Tell how far recognition has come, whenever an utterance is done."""
-    seq = 0
+    """Tell how far recognition has come. An utterance begins before the sound that announces it: never go back."""
+    seq = done_ms = 0
     while True:
         await session.wait_newer(seq)
         seq = session.log.newest
-        on_progress(session.position_ms - session.status().lag_ms)
+        done_ms = max(done_ms, session.position_ms - session.status().lag_ms)
+        on_progress(done_ms)
 
 
 @contextlib.contextmanager
