@@ -95,8 +95,15 @@ def test_a_file_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(os.devnull).open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert isinstance(open_source(SourceSettings(kind="-", rate=44_100)), StdinSource)
+
+
+def test_closed_standard_input_is_no_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert isinstance(open_source(SourceSettings(kind="-", rate=44_100)), StdinSource)
+    with pytest.raises(UnavailableError, match="standard input is closed: pipe mono s16le at 16000 Hz into it"):
+        open_source(SourceSettings(kind="-"))
 
 
 def test_a_terminal_is_no_sound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -11,6 +12,8 @@ import typer
 from streamd import __version__
 from streamd.cli import live, machine, recordings
 from streamd.errors import StreamdError
+
+STDERR = 2
 
 app = typer.Typer(
     name="streamd",
@@ -49,12 +52,20 @@ def main() -> None:
 
     What went wrong is said in one line; the traceback appears at --log-level DEBUG.
     """
+    _open_standard_streams()
     try:
         app()
     except StreamdError as error:
         _end(error, str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - a fault of ours gets its exit code, and a line instead of fifty
         _end(error, f"internal fault, please report it: {type(error).__name__}: {error}", StreamdError.exit_code)
+
+
+def _open_standard_streams() -> None:
+    """Where they are closed (`<&-`) the first sockets would get their numbers, on which libuv aborts."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _end(error: Exception, line: str, code: int) -> NoReturn:

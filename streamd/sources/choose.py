@@ -51,9 +51,10 @@ def _microphone_or_demo(device: str) -> Source:
 
 
 def _stdin(rate: int) -> Source:
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
+        what = "closed" if sys.stdin is None else "a terminal"
         raise UnavailableError(
-            f"standard input is a terminal: pipe mono s16le at {rate} Hz into it, "
+            f"standard input is {what}: pipe mono s16le at {rate} Hz into it, "
             f"for example: ffmpeg -i talk.mp4 -ac 1 -ar {rate} -f s16le - | streamd run --source -"
         )
     return StdinSource(rate)
