@@ -1,3 +1,3 @@
-"""streamd: live captions and voice commands, offline."""
+"""streamd: live captions, offline."""
 
 __version__ = "0.1.0"

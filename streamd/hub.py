@@ -9,7 +9,7 @@ from typing import Self
 from uuid import uuid4
 
 from streamd.bridge import OneThread
-from streamd.core.events import Event, Final, Gap, Partial
+from streamd.core.events import Event, Final, Partial
 from streamd.core.log import Log
 from streamd.feed import now_ms
 from streamd.metrics import Metrics
@@ -83,11 +83,27 @@ class Hub:
 
     async def get(self, name: str) -> Session | None:
         """The session of that name, open or in the journal; None if there never was one."""
-        if name not in self._sessions and self._journal is not None:
-            known = await self._thread.run(self._journal.sessions)
-            if any(record.name == name for record in known):
-                return await self.open(name)
-        return self._sessions.get(name)
+        if name in self._sessions:
+            self._sessions[name].touch()
+            return self._sessions[name]
+        return await self.open(name) if await self._is_journalled(name) else None
+
+    async def history(self, name: str) -> list[Event] | None:
+        """Every durable event of a session, without opening it; None if there never was one of that name."""
+        if self._journal is None:
+            session = self._sessions.get(name)
+            return None if session is None else await session.history()
+        return await self._past(self._journal, name) if await self._is_journalled(name) else None
+
+    async def _is_journalled(self, name: str) -> bool:
+        return self._journal is not None and await self._thread.run(self._journal.knows, name)
+
+    async def _past(self, journal: Journal, name: str) -> list[Event]:
+        """In pages, so that finals are journalled in between."""
+        events: list[Event] = []
+        while page := await self._thread.run(journal.page, name, events[-1].seq if events else 0):
+            events += page
+        return events
 
     async def open(self, name: str) -> Session:
         """The session of that name, made if need be. Raises SessionLimit if there are too many."""
@@ -96,6 +112,7 @@ class Hub:
                 await self._make_room()
                 self._sessions[name] = await self._begin(name)
                 self._metrics.sessions.set(len(self._sessions))
+            self._sessions[name].touch()
             return self._sessions[name]
 
     async def settle(self) -> None:
@@ -145,25 +162,28 @@ class Hub:
             write_ahead=True,
         )
         resumes = bool(loaded.history or loaded.interrupted)
-        start_ms, end_ms = loaded.unheard(now_ms()) if resumes else (0, 0)
-
-        async def past() -> list[Event]:
-            return await self._thread.run(lambda: list(journal.history(name)))
-
-        session = Session(log, self._recogniser, self._settings, self._metrics, position_ms=end_ms, past=past)
+        session = Session(
+            log,
+            self._recogniser,
+            self._settings,
+            self._metrics,
+            position_ms=loaded.last_end_ms,
+            unheard=(lambda: loaded.unheard(now_ms())) if resumes else None,
+            past=lambda: self._past(journal, name),
+        )
         for event in loaded.interrupted:
             if isinstance(event.body, Partial):
                 session.feed.append(_rescued(event.body))
-        if resumes:
-            session.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason="restart"))
+        if loaded.interrupted:
+            session.resume()
         return session
 
     async def _close(self, name: str) -> None:
         """End a session's tasks in the order of the pipe; its last events are in the journal then."""
+        session = self._sessions.pop(name)
         for task in self._running.pop(name):
             task.cancel()
             await asyncio.wait([task])
-        session = self._sessions.pop(name)
         if self._journal is not None:
             await self._thread.run(self._journal.release, name, session.log.next_seq)
         self._metrics.forget_session(name)

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from streamd import __version__
 
-# A VAD frame takes about 1 ms, a late final 20 s; the steps between are the ones that readers notice.
+# A VAD frame takes about 2 ms, a late final 20 s; the steps between are the ones that readers notice.
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 LOOP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -46,7 +46,7 @@ class Metrics:
         # recognition
         self.stage_seconds = Histogram(
             "streamd_stage_seconds",
-            "Time spent in one stage: vad, queue, engine_partial, engine_final, journal, publish.",
+            "Time spent in one stage: vad, queue, engine_partial, engine_final, journal, and the engine's own.",
             ["stage"],
             registry=self.registry,
             buckets=STAGE_BUCKETS_S,

@@ -13,7 +13,7 @@ from streamd.core.endpoint import Rules
 from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status
 from streamd.core.level import SignalWatch
 from streamd.core.log import Log
-from streamd.core.segment import Segmenter
+from streamd.core.segment import BRIDGED_FRAMES, Segmenter
 from streamd.feed import Feed
 from streamd.metrics import Metrics
 from streamd.server.hub import SourceBusy
@@ -42,6 +42,7 @@ class Session:
         metrics: Metrics,
         *,
         position_ms: int = 0,
+        unheard: Callable[[], tuple[int, int]] | None = None,
         past: Callable[[], Awaitable[list[Event]]] | None = None,
     ) -> None:
         self.name = log.session
@@ -52,6 +53,7 @@ class Session:
         self._metrics = metrics
         self._recogniser = recogniser
         self._past = past or self._remembered
+        self._unheard = unheard  # start and end, in ms, of the time in which nobody listened before this run
         self._first_frame = -(-position_ms // FRAME_MS)
         self._position_samples = self._first_frame * FRAME_SAMPLES  # end of the last frame
         self._heard_samples = self._position_samples  # end of the last sample
@@ -134,8 +136,10 @@ class Session:
                 raise SourceBusy(f"session {self.name} listens to {self.source_name} already")
             self.stop_source()
         async with self._free:
+            self.resume()
             self._source = source
             self._trouble = None
+            self._metrics.sources.inc()
             self._pump = asyncio.create_task(self._take_all(source), name=f"source {source.name}")
             try:
                 await self._pump
@@ -144,11 +148,24 @@ class Session:
                     raise
             finally:
                 self._pump.cancel()
+                self._metrics.sources.dec()
                 await self._drain()
+
+    def resume(self) -> None:
+        """Before sound comes in again, tell of the time before this run in which nobody listened. Once."""
+        if self._unheard is not None:
+            start_ms, end_ms = self._unheard()
+            self._unheard = None
+            self.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason="restart"))
+            self._advance_to(end_ms * SAMPLES_PER_MS)
+
+    def touch(self) -> None:
+        """Somebody is about to use this session."""
+        self._used_at = time.monotonic()
 
     def stop_source(self) -> None:
         """The source ends here; `hear` then finalises what is open."""
-        if self._pump is not None:
+        if self._pump is not None and not self._pump.cancelling():
             self._pump.cancel()
 
     def stop(self) -> None:
@@ -210,12 +227,21 @@ class Session:
             self._transcriber.open(utterance, self._shown)
         self._transcriber.grown()
         self.show()
+        await asyncio.sleep(0)  # a large chunk is many frames: others go in between
 
     def _lose(self, lost: Lost) -> None:
         start_ms, end_ms = lost.start_sample // SAMPLES_PER_MS, -(-lost.end_sample // SAMPLES_PER_MS)
         self._metrics.lost_samples.labels(self.name, lost.reason).inc(lost.end_sample - lost.start_sample)
         self.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason=lost.reason))
+        self._advance_to(lost.end_sample)
+        if lost.end_sample - lost.start_sample > BRIDGED_FRAMES * FRAME_SAMPLES:
+            self._vad.reset()  # it must hear sound without holes
         _log.warning("sound lost session=%s ms=%d reason=%s", self.name, end_ms - start_ms, lost.reason)
+
+    def _advance_to(self, sample: int) -> None:
+        """The timeline has come so far, at least; what comes next begins with a whole frame."""
+        self._heard_samples = max(self._heard_samples, sample)
+        self._position_samples = max(self._position_samples, -(-sample // FRAME_SAMPLES) * FRAME_SAMPLES)
 
     async def _drain(self) -> None:
         """Finalise what is open, whatever ended the source."""
@@ -264,17 +290,7 @@ class Session:
     def show(self, *, always: bool = False) -> None:
         """Tell readers what is happening, if that has changed."""
         status = self.status()
-        before = self._shown
-        if (
-            always
-            or before is None
-            or (before.state, before.detail, before.source)
-            != (
-                status.state,
-                status.detail,
-                status.source,
-            )
-        ):
+        if always or self._shown is None or _news(status) != _news(self._shown):
             self._shown = status
             self.feed.append(status)
 
@@ -297,6 +313,11 @@ def rules(settings: Settings) -> Rules:
         threshold=settings.pipeline.vad.threshold,
         release=settings.pipeline.vad.release,
     )
+
+
+def _news(status: Status) -> tuple[str | None, ...]:
+    """What readers are told at once when it changes; figures wait for the next sign of life."""
+    return status.state, status.detail, status.source
 
 
 def _is_cancelled() -> bool:

@@ -75,6 +75,7 @@ class Transcriber:
         self._queue: deque[_Work] = deque()
         self._changed = asyncio.Event()
         self._previous = ""
+        self._is_over = False  # nobody works any more
         self.fault: str | None = None  # why the engine gave no answer lately
 
     @property
@@ -87,12 +88,18 @@ class Transcriber:
         if not self._queue:
             return 0
         work = self._queue[0]
+        if work.utterance.ended is None and not self._stage.partials:
+            return 0  # it is not due before its end
         return max(0, position_ms - work.utterance.start_ms - work.covered_ms)
 
     def open(self, utterance: Utterance, announcement: Status) -> None:
         """An utterance has begun. Its number is the seq of the event that announces it."""
         event = self._feed.append(announcement)
-        self._queue.append(_Work(utterance, event.seq, len(utterance.pcm) // 32))
+        work = _Work(utterance, event.seq, utterance.end_ms - utterance.start_ms)
+        if self._is_over:
+            self._give_up(work)
+        else:
+            self._queue.append(work)
         self._notify()
 
     def grown(self) -> None:
@@ -114,6 +121,7 @@ class Transcriber:
         try:
             await self._work()
         finally:
+            self._is_over = True
             while self._queue:
                 self._give_up(self._queue.popleft())
             self._notify()

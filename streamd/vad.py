@@ -19,7 +19,7 @@ _GATE_HOLD_FRAMES = 25  # 1 s
 
 
 class VoiceActivity:
-    """Stateful; one a session. `probability` takes about 0.2 ms."""
+    """Stateful; one a session. `probability` takes about 2 ms while the gate is open, nearly all of it Silero's."""
 
     def __init__(self, gate: int = 1) -> None:
         self._aggressiveness = gate

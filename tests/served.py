@@ -109,6 +109,10 @@ class PlayedHub:
     async def get(self, name: str) -> PlayedSession | None:
         return self._sessions.get(name)
 
+    async def history(self, name: str) -> list[Event] | None:
+        session = self._sessions.get(name)
+        return None if session is None else await session.history()
+
     async def open(self, name: str) -> PlayedSession:
         if len(self._sessions) >= self._limit:
             raise SessionLimit(f"{len(self._sessions)} sessions are open: {', '.join(self.names())}")

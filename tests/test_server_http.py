@@ -155,15 +155,6 @@ async def test_what_is_not_there_is_told_as_json() -> None:
         assert odd.json()["error"].startswith("format='doc': should be 'txt'")
 
 
-async def test_a_full_daemon_says_so() -> None:
-    hub = PlayedHub(limit=0)
-    hub.get = hub.open  # type: ignore[method-assign]  # a journalled session that has to be opened
-    async with served(hub) as client:
-        response = await client.get("/v1/sessions/room/transcript.txt")
-    assert response.status_code == 503
-    assert "0 sessions are open" in response.json()["error"]
-
-
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/sessions/room/transcript.txt", "/metrics"])
 async def test_what_was_said_needs_a_token(path: str) -> None:
     hub = PlayedHub("room")

@@ -130,6 +130,31 @@ async def test_a_lost_source_is_said_to_be_lost_until_it_is_found() -> None:
     assert ("listening", None) in states[lost:]
 
 
+async def test_a_loss_at_the_end_of_a_source_keeps_the_timeline() -> None:
+    async with running() as (session, _, _told):
+        await session.hear(Played([SECOND, Missing(16_000, "source_lost")]))
+        assert session.position_ms == 2_000
+        await session.hear(Played([SECOND]))
+        ends = [event.body.audio_ms for event in session.log.since(0) if isinstance(event.body, Ended)]
+        assert ends == [3_000]
+
+
+async def test_others_go_on_while_a_large_chunk_is_taken() -> None:
+    async with running() as (session, _, _told):
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(count())
+        await session.hear(Played([SECOND * 4]))
+        other.cancel()
+        assert turns >= 100
+
+
 async def test_a_dead_microphone_is_noticed() -> None:
     async with running(Settings(source=Source(no_signal_s=1.0))) as (session, _, told):
         await session.hear(Played([SECOND] * 2))

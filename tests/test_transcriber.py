@@ -201,13 +201,32 @@ LABELS = {"queue": "utterances", "session": "room"}
 
 
 async def test_the_lag_is_the_sound_that_was_not_recognised_yet() -> None:
-    async with working(RecogniseStage(partials=False)) as room:
+    async with working() as room:
         assert room.lag_ms == 0
+        room.engine.may_answer.clear()
         room.say(2 * SECOND)
         assert room.lag_ms == 2_000
+        room.engine.may_answer.set()
         room.pause()
         await room.transcriber.finished()
         assert room.lag_ms == 0
+
+
+async def test_without_partials_nothing_is_due_before_the_end() -> None:
+    async with working(RecogniseStage(partials=False)) as room:
+        room.say(2 * SECOND)
+        assert room.lag_ms == 0
+        room.pause()
+        assert room.lag_ms >= 2_000
+
+
+async def test_what_is_said_after_the_end_is_given_up_at_once() -> None:
+    async with working() as room:
+        await asyncio.sleep(0)
+    room.say(2 * SECOND)
+    room.pause()
+    assert [final.fallback for final in finals(room.log)] == [True]
+    assert room.transcriber.waiting == 0
 
 
 async def test_a_split_is_heard_afresh() -> None:

@@ -53,7 +53,11 @@ class Keeper:
     async def start(self) -> None:
         """Start the first worker. Raises UnavailableError with its reason if the engine can't be loaded."""
         self._change("starting", f"loading {self.name}")
-        self.link = await self._launch()
+        try:
+            self.link = await self._launch()
+        except UnavailableError as error:
+            self._change("failed", str(error))  # calls that wait already are refused
+            raise
         self._change("ready", self.name)
         self._task = asyncio.create_task(self._keep(self.link))
 

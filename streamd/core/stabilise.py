@@ -69,7 +69,7 @@ class Stabiliser:
 
     def _after_committed(self, words: Sequence[HypothesisWord]) -> tuple[HypothesisWord, ...]:
         """`words`, made to begin with the committed text, whatever the engine thinks of it now."""
-        if join(words).startswith(self._committed):
+        if _begin_with(words, self._committed):
             return tuple(words)
         rest = [word for word in words if (word.start_s + word.end_s) / 2 > self._committed_end_s]
         spaced = rest and not rest[0].text.startswith(" ") and any(word.text.startswith(" ") for word in words)
@@ -103,6 +103,14 @@ def _agreeing(words: Sequence[HypothesisWord], previous: Sequence[HypothesisWord
     return next((n for n, (a, b) in pairs if bare(a.text) != bare(b.text)), min(len(words), len(previous)))
 
 
+def _begin_with(words: Sequence[HypothesisWord], text: str) -> bool:
+    """Do the words begin with `text`, and does a word end where it ends?"""
+    if not text:
+        return True
+    starts = (join(words[:count]) for count in range(1, len(words) + 1))
+    return any(start.startswith(text) and _without_tail(start) == text for start in starts)
+
+
 def _without_tail(text: str) -> str:
     """Text without the punctuation at its end: what comes next may change it."""
     end = len(text)
@@ -117,7 +125,7 @@ def _first(words: Sequence[HypothesisWord], length: int) -> tuple[HypothesisWord
     for word in words:
         if length <= 0:
             break
-        text = word.text if kept else word.text.lstrip()
+        text = word.text if any(before.text for before in kept) else word.text.lstrip()
         kept.append(replace(word, text=text[:length]))
         length -= len(text)
     return tuple(kept)

@@ -22,7 +22,7 @@ from streamd.core.view import fold
 from streamd.core.wire import BadRequest, PageRequest, Request, TranscriptRequest, parse_request
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role
-from streamd.server.hub import Hub, SessionLimit
+from streamd.server.hub import Hub
 
 TRANSCRIPTS_AT_A_TIME = 2
 """More wait: rendering a day of speech takes a second of one core."""
@@ -96,8 +96,6 @@ class Http:
             response = _error(HTTPStatus.BAD_REQUEST, str(bad))
         except NotHere as missing:
             response = _error(HTTPStatus.NOT_FOUND, str(missing))
-        except SessionLimit as limit:
-            response = _error(HTTPStatus.SERVICE_UNAVAILABLE, str(limit))
         if response and (origin := self._access.foreign_origin(http.headers)):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
@@ -142,11 +140,11 @@ class Http:
         return _reply(f"{why_not or 'ready'}\n".encode(), TYPES[".txt"], status=status)
 
     async def _transcript(self, request: TranscriptRequest) -> Response:
-        session = await self._hub.get(request.session)
-        if session is None:
-            raise NotHere(no_session(request.session, self._hub))
         async with self._rendering:
-            body = await in_thread(_render, await session.history(), request.format)
+            events = await self._hub.history(request.session)
+            if events is None:
+                raise NotHere(no_session(request.session, self._hub))
+            body = await in_thread(_render, events, request.format)
         name = f'inline; filename="{request.session}.{request.format}"'
         return _reply(body, TYPES[f".{request.format}"], {"Content-Disposition": name})
 

@@ -40,10 +40,6 @@ class Session(Protocol):
         """
         ...
 
-    async def history(self) -> list[Event]:
-        """Every durable event, also those that are no longer in memory."""
-        ...
-
 
 class Hub(Protocol):
     """The daemon's sessions."""
@@ -56,6 +52,10 @@ class Hub(Protocol):
 
     async def get(self, name: str) -> Session | None:
         """The session of that name, open or journalled; None: there never was one. Raises SessionLimit."""
+        ...
+
+    async def history(self, name: str) -> list[Event] | None:
+        """Every durable event of a session, also those no longer in memory; None: there never was one of that name."""
         ...
 
     async def open(self, name: str) -> Session:

@@ -11,7 +11,7 @@ from streamd.errors import UnavailableError
 from streamd.sources.base import Chunk
 from streamd.sources.convert import HIGHEST_DEVICE_RATE, Format, PcmConverter
 
-READ_BYTES = 65_536
+READ_BYTES = 8_192
 
 
 class StdinSource:

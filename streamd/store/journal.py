@@ -148,9 +148,22 @@ class Journal:
     def history(self, session: str) -> Iterator[Event]:
         """Every durable event of a session, in order; a few at a time, so that others may write in between."""
         seq = 0
-        while page := self._page(session, seq):
+        while page := self.page(session, seq):
             yield from page
             seq = page[-1].seq
+
+    def knows(self, session: str) -> bool:
+        """Has a session of that name ever been opened?"""
+        with explained(self.path):
+            return self._db.execute("SELECT 1 FROM session WHERE name = ?", (session,)).fetchone() is not None
+
+    def page(self, session: str, after: int) -> list[Event]:
+        """The next durable events after `after`, few enough to hold nobody up; none at the end."""
+        with explained(self.path):
+            return self._events(
+                "SELECT json FROM event WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (session, after, _PAGE_EVENTS),
+            )
 
     def sessions(self) -> list[Recorded]:
         """All sessions, the one that was used last first."""
@@ -200,13 +213,6 @@ class Journal:
     def _newest_before(self, session: str, seq: int) -> int:
         query = "SELECT coalesce(max(seq), 0) FROM event WHERE session = ? AND seq < ?"
         return int(self._db.execute(query, (session, seq)).fetchone()[0])
-
-    def _page(self, session: str, after: int) -> list[Event]:
-        with explained(self.path):
-            return self._events(
-                "SELECT json FROM event WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?",
-                (session, after, _PAGE_EVENTS),
-            )
 
     def _events(self, query: str, values: tuple[object, ...]) -> list[Event]:
         try:
