@@ -481,3 +481,17 @@ def test_a_daemon_that_is_killed_leaves_no_worker() -> None:
         daemon.kill()
     _, alive = psutil.wait_procs([worker], PATIENCE_S)
     assert not alive
+
+
+async def test_calls_that_wait_are_refused_when_the_engine_does_not_load() -> None:
+    spec = EngineSpec("scripted", {"faults": [{"call": 0, "kind": "raise"}]})
+    host = EngineHost(spec, deadline_s=PATIENCE_S, start_deadline_s=PATIENCE_S)
+    async with asyncio.timeout(PATIENCE_S):
+        waiting = asyncio.create_task(host.advance("a", bytes(640), True, Context()))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError):
+            await host.start()
+        with pytest.raises(EngineFailed):
+            await waiting
+        assert host.state == "failed"
+        await host.close()
