@@ -19,8 +19,11 @@ from streamd.settings import Settings
 from streamd.store import Journal, Loaded, keep
 from streamd.transcriber import Recogniser
 
-IDLE_S = 600.0
-"""A session that nobody feeds or reads for so long makes room for a new one; the journal keeps what it said."""
+IDLE_S = 5.0
+"""A session that nobody feeds or reads for so long makes room for a new one: the journal has what it said."""
+
+IDLE_UNJOURNALLED_S = 600.0
+"""The same where nothing is journalled, so that closing it forgets what it said."""
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ class Hub:
         if len(self._sessions) < self._settings.server.max_sessions:
             return
         session = max(self._sessions.values(), key=lambda session: session.idle_s)
-        if session.idle_s < IDLE_S:
+        if session.idle_s < (IDLE_S if self._journal else IDLE_UNJOURNALLED_S):
             raise SessionLimit(
                 f"{len(self._sessions)} sessions are open: {', '.join(self.names())}; "
                 "end one, or raise server.max_sessions"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from streamd.core.words import HypothesisWord, bare, is_punctuation, join
+import pytest
+
+from streamd.core.words import HypothesisWord, bare, is_punctuation, join, spelled
 
 
 def test_bare_words_keep_what_carries_meaning() -> None:
@@ -16,3 +18,24 @@ def test_signs_that_are_read_aloud_are_no_punctuation() -> None:
 def test_words_join_as_displayed() -> None:
     assert join([HypothesisWord(" it", 0, 1), HypothesisWord("'s", 1, 2), HypothesisWord(" on", 2, 3)]) == "it's on"
     assert join([]) == ""
+
+
+def spoken(text: str) -> list[HypothesisWord]:
+    return [HypothesisWord(f" {word}", n, n + 1) for n, word in enumerate(text.split())]
+
+
+@pytest.mark.parametrize(
+    ("guess", "text", "told"),
+    [
+        ("Go forward, ten meters.", "go forward ten", "go forward ten meters."),
+        ("Go forward ten meters.", "go forward ten meters", "go forward ten meters."),
+        ("Mr. Smith", "Mr", "Mr. Smith"),
+        ("a b.", "", "a b."),
+        ("Well go now", "well, go", "well, go now"),
+        ("And so", "And so my", None),
+        ("won too", "one two", None),
+    ],
+)
+def test_words_are_spelled_as_they_were_committed(guess: str, text: str, told: str | None) -> None:
+    words = spelled(spoken(guess), text)
+    assert (None if words is None else join(words)) == told

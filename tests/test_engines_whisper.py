@@ -67,6 +67,14 @@ def test_words_beyond_the_sound_are_not_believed() -> None:
     assert [word.text for word in believable(said(0.1, 0.5, 2.1, 0.9), 1.0, 0.0, "")] == [" w0", " w1"]
 
 
+def test_a_repetition_that_runs_out_of_sound_is_not_believed_from_its_start() -> None:
+    texts = ["go", "forward", "ten", "meters", "go", "forward", "ten", "meters"]
+    starts = (0.0, 0.7, 1.0, 1.5, 2.1, 4.7, 4.7, 4.7)
+    words = [HypothesisWord(" " + text, at, at + 0.1) for text, at in zip(texts, starts, strict=True)]
+    assert [word.text for word in believable(words, 2.7, 0.0, "")] == [" go", " forward", " ten", " meters"]
+    assert len(believable(words, 2.7, 0.0, "go forward ten meters go")) == 5
+
+
 def test_words_in_silence_are_not_believed_unless_they_are_sure() -> None:
     assert believable(said(0.1, confidence=0.3), 1.0, 0.9, "") == ()
     assert len(believable(said(0.1, confidence=0.9), 1.0, 0.9, "")) == 1
@@ -190,3 +198,20 @@ class TestMultilingual:
     def test_a_language_nobody_knows_is_refused(self, multilingual: WhisperEngine) -> None:
         with pytest.raises(ValueError, match="'xx'"):
             multilingual.advance("a", recording("jfk").pcm, True, Context(language="xx"), first=True)
+
+
+@pytest.mark.model
+def test_what_comes_after_a_long_pause_is_heard_as_well(engine: WhisperEngine) -> None:
+    pause = np.zeros(2 * 16_000, np.int16)
+    pieces = [recording("goforward"), recording("austen_0890")]
+    sound = np.concatenate([pieces[0].pcm, pause, pieces[1].pcm])
+    hypothesis = engine.advance("a", sound, True, Context(), first=True)
+    assert word_error_rate(" ".join(piece.text for piece in pieces), hypothesis.text) <= 0.25
+    assert [word.start_s for word in hypothesis.words] == sorted(word.start_s for word in hypothesis.words)
+
+
+@pytest.mark.model
+def test_a_final_is_decoded_freely_where_it_says_what_was_committed(engine: WhisperEngine) -> None:
+    context = Context(committed="go forward 10 meters")
+    hypothesis = engine.advance("a", recording("goforward").pcm, True, context, first=True)
+    assert hypothesis.text.rstrip(".") == "go forward 10 meters"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,36 @@ def bare(text: str) -> str:
 def is_punctuation(char: str) -> bool:
     """Does the character only structure the text? Signs that are read aloud do more than that."""
     return unicodedata.category(char).startswith("P") and char not in "%‰&@#"
+
+
+def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord, ...] | None:
+    """The words, the leading ones spelled as in `text`, which they must say; None where they say something else.
+
+    Punctuation that follows the last of them is kept: `text` may end before it was known.
+    """
+    said: list[HypothesisWord] = []
+    for number, word in enumerate(words):
+        if not text:
+            return (*said, *words[number:])
+        length = _length_of(bare(word.text), text)
+        if length is None:
+            return None
+        tail = "" if text[length:] else word.text[len(word.text.rstrip()) - _tail_length(word.text) :].rstrip()
+        lead = " " if word.text.startswith(" ") else ""
+        said.append(replace(word, text=lead + text[:length].strip() + tail))
+        text = text[length:]
+    return None if text else tuple(said)
+
+
+def _length_of(wanted: str, text: str) -> int | None:
+    """Code points of the start of `text` that says `wanted`, with the punctuation after it."""
+    length = next((n for n in range(len(text) + 1) if bare(text[:n]) == wanted), None)
+    while length is not None and length < len(text) and is_punctuation(text[length]):
+        length += 1
+    return length
+
+
+def _tail_length(text: str) -> int:
+    """Code points of punctuation at the end of a word."""
+    text = text.rstrip()
+    return next((n for n, char in enumerate(reversed(text)) if not is_punctuation(char)), len(text))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ctranslate2
 import numpy as np
 
 from streamd.core.audio import Pcm
+from streamd.core.words import spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, UnknownUtterance
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
@@ -33,6 +34,7 @@ SPARE_TOKENS = 12
 MAX_TOKENS = 224
 MIN_SOUND_S = 0.1  # less than this holds no word
 ENCODER_FRAME_S = 0.02
+LONGEST_WORD_S = 2.0  # pause behind it included
 DETECT_AFTER_S = 1.5  # sound needed before the detected language is kept for the utterance
 
 
@@ -56,6 +58,16 @@ class _State:
     settled: bool = False  # the language is not detected again
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """The sound of one call, encoded."""
+
+    encoded: ctranslate2.StorageView
+    mel_frames: int  # padding included
+    seconds: float  # padding not included
+    language: str | None
+
+
 @dataclass(slots=True)
 class _Stopwatch:
     """Milliseconds by stage."""
@@ -65,7 +77,7 @@ class _Stopwatch:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.ms[stage] = (now - self._since) * 1000
+        self.ms[stage] = self.ms.get(stage, 0.0) + (now - self._since) * 1000
         self._since = now
 
 
@@ -112,18 +124,44 @@ class WhisperEngine:
             self.advance("warm-up", noise, last, Context(), first=not last)
 
     def _guess(self, state: _State, last: bool, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
-        window = state.mel.window(PADDING_S)
+        heard = self._encode(state, context, watch)
+        if not last:
+            return self._words(heard, context, last, watch)
+        words = self._last_words(heard, context, watch)
+        while words and words[-1].start_s + LONGEST_WORD_S < state.mel.seconds:
+            # No word is so long: Whisper likes to stop at a pause and leave the rest unheard.
+            start_s = words[-1].start_s + LONGEST_WORD_S / 2
+            rest = self._words(self._encode(state, context, watch, start_s), Context(), last, watch)
+            if not rest:
+                break
+            words = (*words[:-1], replace(words[-1], end_s=start_s), *(_later(word, start_s) for word in rest))
+        return words
+
+    def _encode(self, state: _State, context: Context, watch: _Stopwatch, start_s: float = 0.0) -> _Heard:
+        window = state.mel.window(PADDING_S, start_s)
         watch.lap("features")
         encoded = self._model.encode(ctranslate2.StorageView.from_array(window[np.newaxis]))
         watch.lap("encoder")
         self._settle_language(state, encoded, context)
-        start = self._tokens.start_sequence(state.language if self._model.is_multilingual else None)
-        committed = self._tokens.encode(context.committed)
-        decoded = self._decode(encoded, start, committed, state.mel.seconds, last, context.vocabulary)
+        return _Heard(encoded, window.shape[1], state.mel.seconds - start_s, state.language)
+
+    def _last_words(self, heard: _Heard, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+        """Words for the final. They begin with what was committed."""
+        if context.committed:
+            # Forced to go on from words whose punctuation was left open, the decoder likes to say more than was said.
+            free = self._words(heard, replace(context, committed=""), True, watch)
+            if (words := spelled(free, context.committed)) is not None:
+                return words
+        return self._words(heard, context, True, watch)
+
+    def _words(self, heard: _Heard, context: Context, last: bool, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+        """One decoding that goes on from `context.committed`, aligned with the sound."""
+        start = self._tokens.start_sequence(heard.language if self._model.is_multilingual else None)
+        decoded = self._decode(heard, start, context, last)
         watch.lap("decoder")
-        words = self._align(encoded, start, decoded.tokens, window.shape[1])
+        words = self._align(heard, start, decoded.tokens)
         watch.lap("align")
-        return believable(words, state.mel.seconds, decoded.no_speech, context.committed)
+        return believable(words, heard.seconds, decoded.no_speech, context.committed)
 
     def _settle_language(self, state: _State, encoded: ctranslate2.StorageView, context: Context) -> None:
         if not self._model.is_multilingual:
@@ -135,19 +173,12 @@ class WhisperEngine:
             token, _ = self._model.detect_language(encoded)[0][0]
             state.language = token.strip("<|>")
 
-    def _decode(
-        self,
-        encoded: ctranslate2.StorageView,
-        start: Sequence[int],
-        committed: Sequence[int],
-        heard_s: float,
-        last: bool,
-        vocabulary: Sequence[str],
-    ) -> _Decoded:
-        prompt = self._tokens.prompt(start, committed, self._tokens.encode(", ".join(vocabulary)))
-        room = min(MAX_TOKENS, int(heard_s * TOKENS_PER_S) + SPARE_TOKENS)
+    def _decode(self, heard: _Heard, start: Sequence[int], context: Context, last: bool) -> _Decoded:
+        committed = self._tokens.encode(context.committed)
+        prompt = self._tokens.prompt(start, committed, self._tokens.encode(", ".join(context.vocabulary)))
+        room = min(MAX_TOKENS, int(heard.seconds * TOKENS_PER_S) + SPARE_TOKENS)
         result = self._model.generate(
-            encoded,
+            heard.encoded,
             [prompt],
             beam_size=self._options.beam_size if last else 1,
             max_length=min(448, len(prompt) + max(SPARE_TOKENS, room - len(committed))),
@@ -159,19 +190,17 @@ class WhisperEngine:
             tokens = tokens[len(committed) :]
         return _Decoded([*committed, *without_loop(tokens)], result.no_speech_prob)
 
-    def _align(
-        self, encoded: ctranslate2.StorageView, start: Sequence[int], tokens: Sequence[int], mel_frames: int
-    ) -> list[HypothesisWord]:
+    def _align(self, heard: _Heard, start: Sequence[int], tokens: Sequence[int]) -> list[HypothesisWord]:
         """Words with their times: where the attention of the alignment heads jumps on to the next token."""
         spans = self._tokens.words(tokens)
         if not spans:
             return []
-        result = self._model.align(encoded, list(start), [list(tokens)], mel_frames)[0]
+        result = self._model.align(heard.encoded, list(start), [list(tokens)], heard.mel_frames)[0]
         jumps: dict[int, float] = {}
         for token, frame in result.alignments:
             jumps.setdefault(token, frame * ENCODER_FRAME_S)
         probabilities = result.text_token_probs
-        return [_timed(span, jumps, probabilities, mel_frames / FRAMES_PER_S) for span in spans]
+        return [_timed(span, jumps, probabilities, heard.mel_frames / FRAMES_PER_S) for span in spans]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +225,10 @@ def _timed(span: TokenSpan, jumps: dict[int, float], probabilities: Sequence[flo
     chances = probabilities[span.start : span.stop]
     confidence = float(np.exp(np.mean(np.log(np.maximum(chances, 1e-6))))) if len(chances) else 0.0
     return HypothesisWord(span.text, start_s, max(start_s, stop_s), min(1.0, confidence))
+
+
+def _later(word: HypothesisWord, by_s: float) -> HypothesisWord:
+    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
 
 
 def _load(folder: Path, options: Options) -> ctranslate2.models.Whisper:

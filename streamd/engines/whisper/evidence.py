@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamd.engines.base import HypothesisWord
+from streamd.core.words import HypothesisWord, bare, join
 
 NO_SPEECH = 0.6  # above this probability of silence, words must be sure of themselves
 SURE = 0.5  # mean confidence that is
 LATE_S = 0.05  # a word may begin this much after the sound's end, no more
+REPEATED_WORDS = 3  # so many words in a row that were said before are no chance
 SQUEEZED_WORDS = 3  # so many words in a row …
 SQUEEZED_S = 0.1  # … within so little sound were not spoken: a guess repeats itself
 
@@ -20,16 +21,34 @@ def believable(
 
     What was committed is never taken back, whatever the evidence says now.
     """
-    kept: list[HypothesisWord] = []
-    length = 0
-    for number, word in enumerate(words):
-        length += len(word.text) if kept else len(word.text.lstrip())
-        if length > len(committed) and (word.start_s > heard_s + LATE_S or _is_squeezed(words, number)):
-            break
-        kept.append(_within(word, heard_s))
+    stop = max(_first_unheard(words, heard_s), _covering(words, committed))
+    kept = [_within(word, heard_s) for word in words[:stop]]
     if not committed and no_speech > NO_SPEECH and _mean_confidence(kept) < SURE:
         return ()
     return tuple(kept)
+
+
+def _covering(words: Sequence[HypothesisWord], text: str) -> int:
+    """How many words make up `text`."""
+    return next((n for n in range(len(words) + 1) if len(join(words[:n])) >= len(text)), len(words))
+
+
+def _first_unheard(words: Sequence[HypothesisWord], heard_s: float) -> int:
+    """The first word that lies beyond the sound or has none of its own; earlier, where a repetition leads up to it."""
+    late = (n for n, word in enumerate(words) if word.start_s > heard_s + LATE_S or _is_squeezed(words, n))
+    first = next(late, len(words))
+    if first < len(words):
+        while _repeats(words, first - 1, first + REPEATED_WORDS - 1):
+            first -= 1
+    return first
+
+
+def _repeats(words: Sequence[HypothesisWord], start: int, stop: int) -> bool:
+    """Was this run of words said before?"""
+    said = [bare(word.text) for word in words]
+    run = said[start:stop]
+    earlier = (said[n : n + len(run)] for n in range(start - len(run) + 1))
+    return start > 0 and len(run) >= REPEATED_WORDS and run in earlier
 
 
 def _is_squeezed(words: Sequence[HypothesisWord], number: int) -> bool:

@@ -50,14 +50,15 @@ class LogMel:
         if block.shape[1]:
             self._raw.append(block)
 
-    def window(self, padding_s: float) -> Float32:
-        """The sound so far and `padding_s` of silence, as the model takes it: (bands, frames), frames even."""
+    def window(self, padding_s: float, start_s: float = 0.0) -> Float32:
+        """The sound from `start_s` on, then `padding_s` of silence, as the model takes it: (bands, frames), even."""
         tail = self._tail if self._samples > _REACH else _mirrored(self._tail)
         _, edge = _finished(np.concatenate([tail, np.zeros(FFT_SAMPLES, np.float32)]), self._bands)
-        total = max(2, int(self._samples / HOP_SAMPLES + padding_s * FRAMES_PER_S) // 2 * 2)
+        start = int(start_s * FRAMES_PER_S)
+        total = max(2, int(self._samples / HOP_SAMPLES - start + padding_s * FRAMES_PER_S) // 2 * 2)
         if len(self._raw) > 1:
             self._raw = [np.concatenate(self._raw, axis=1)]
-        known = np.concatenate([*self._raw, edge], axis=1)[:, :total]
+        known = np.concatenate([*self._raw, edge], axis=1)[:, start : start + total]
         floor = max(float(known.max(initial=_SILENCE)) - 8.0, _SILENCE)
         window = np.full((self._bands, total), (floor + 4.0) / 4.0, np.float32)
         window[:, : known.shape[1]] = (np.maximum(known, floor) + 4.0) / 4.0
