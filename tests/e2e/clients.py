@@ -12,11 +12,11 @@ from typing import TypeVar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from streamd.core.events import Body, Event, Final
+from streamd.core.events import Body, Event, Final, Welcome
 from streamd.core.view import View
 from tests.e2e.daemon import PATIENCE_S, SESSION, Daemon
 
-_Kind = TypeVar("_Kind", bound=Body)
+_Kind = TypeVar("_Kind", bound=Body | Welcome)
 
 
 class Client:
@@ -44,6 +44,10 @@ class Client:
         while not condition():
             assert self.code is None, f"closed with {self.code}, before it was told what it waits for"
             await self._changed.wait()
+
+    async def until_finals(self, count: int) -> None:
+        """Return once there are so many."""
+        await self.until(lambda: len(self.finals) >= count)
 
     async def until_closed(self) -> int:
         """The closing code; 1006 is a connection that broke."""

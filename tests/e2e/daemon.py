@@ -118,6 +118,12 @@ class Daemon:
         """Process ids of the engine's workers."""
         return [child.pid for child in psutil.Process(self.pid).children()]
 
+    def most_memory_mb(self) -> float:
+        """The largest resident set that it has had, without its workers."""
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+        assert peak is not None
+        return int(peak[1]) / 1_024
+
     def until_logged(self, pattern: str) -> str:
         """The first line of its present life that matches, or the first group in it, once there is one."""
         assert self._stderr is not None
@@ -179,10 +185,12 @@ class Lines:
             self._news.notify_all()
 
 
-def streamd(folder: Path, *arguments: str | Path, model: Path | None = None) -> subprocess.CompletedProcess[str]:
+def streamd(
+    folder: Path, command: str, *arguments: str | Path, model: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A command that comes to its end by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "streamd", *arguments, "--config", write_config(folder, model)],
+        [sys.executable, "-m", "streamd", command, "--config", write_config(folder, model), *arguments],
         cwd=folder,
         env=own_environment(folder),
         stdin=subprocess.DEVNULL,
@@ -201,7 +209,7 @@ def own_environment(folder: Path) -> dict[str, str]:
 def write_config(folder: Path, model: Path | None = None) -> Path:
     path = folder / "config.toml"
     weights = f'[engines.whisper]\nmodel = "{model}"\n' if model else ""
-    path.write_text(f'{weights}[store]\npath = "{folder / JOURNAL}"\n[models]\noffline = true\n')
+    path.write_text(f'{weights}[server]\nport = 0\n[store]\npath = "{folder / JOURNAL}"\n')
     return path
 
 

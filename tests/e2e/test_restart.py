@@ -42,7 +42,7 @@ async def stop_in_mid_speech(daemon: Daemon) -> Partial:
     """Hold the daemon when the journal has something of an utterance that is open."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            await until(lambda: committed(left_open(daemon.journal)))
+            await until(lambda: committed(left_open(daemon.journal)) != "")
             daemon.signal(signal.SIGSTOP)
             if committed(partials := left_open(daemon.journal)):
                 return partials[-1]
@@ -104,9 +104,8 @@ async def test_a_final_that_was_just_seen_survives_a_kill(tmp_path: Path) -> Non
         for life in range(1, 5):
             daemon.start()
             async with reading(daemon, reader=reader), speaking(daemon) as speaker:
-                finals = len(reader.finals) + life  # the last life ends after the last one
                 await speaker.say(JFK.pcm.tobytes() * 2)
-                await reader.until(lambda finals=finals: len(reader.finals) >= finals)
+                await reader.until_finals(len(reader.finals) + life)
                 daemon.kill()
         daemon.start()
         async with reading(daemon, reader=reader), reading(daemon) as fresh:
