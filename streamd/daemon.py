@@ -166,7 +166,14 @@ async def _listen(session: Session, source: Source) -> None:
             raise
         _log.error("source failed: %s", error)
     else:
-        _log.info("source ended name=%s; readers are served until Ctrl-C", source.name)
+        _log.info("source ended name=%s; %s", source.name, _what_now(session))
+
+
+def _what_now(session: Session) -> str:
+    """How it goes on where a source has ended."""
+    if session.status().state == "stopping":
+        return "the daemon stops"
+    return "another source took over" if session.cut_short else "readers are served until Ctrl-C"
 
 
 async def _drain(hub: Hub, engine: EngineHost, limit_s: float) -> None:

@@ -61,6 +61,7 @@ class Session:
         self._segmenter = Segmenter(rules(settings), self._first_frame)
         self._transcriber = Transcriber(self.feed, self._segmenter, recogniser, settings.pipeline.recognise, metrics)
         self._signal = SignalWatch(settings.source.no_signal_s)
+        self.cut_short = False  # the last source was ended by another one or with the daemon
         self._source: Source | None = None
         self._pump: asyncio.Task[None] | None = None
         self._free = asyncio.Lock()  # held by whoever feeds the session
@@ -139,6 +140,7 @@ class Session:
             self.resume()
             self._source = source
             self._trouble = None
+            self.cut_short = False
             self._metrics.sources.inc()
             self._pump = asyncio.create_task(self._take_all(source), name=f"source {source.name}")
             try:
@@ -146,6 +148,7 @@ class Session:
             except asyncio.CancelledError:
                 if not self._pump.cancelled() or _is_cancelled():
                     raise
+                self.cut_short = True
             finally:
                 self._pump.cancel()
                 self._metrics.sources.dec()

@@ -144,26 +144,50 @@ def test_it_serves_until_it_is_stopped(number: signal.Signals) -> None:
         get(running, "healthz")
 
 
-def test_what_a_source_said_is_served_after_its_end(tmp_path: Path) -> None:
+def test_what_a_source_said_is_served_after_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def visit(running: Running) -> None:
         read(running, has_ended)
         assert get(running, "v1/sessions/default/transcript.txt").text.startswith("one two three")
 
+    caplog.set_level("INFO")
     running = live(settings(source=str(JFK), journal=tmp_path / "journal.sqlite3"), visit)
+    assert "source ended name=file: jfk.flac; readers are served until Ctrl-C" in caplog.text
     assert running.source == "file: jfk.flac"
     with closing(Journal.read(tmp_path / "journal.sqlite3")) as journal:
         assert next(journal.history("default")).body.type == "final"
 
 
-def test_what_is_being_said_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_another_one_replaces_is_not_said_to_have_ended_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(daemon, "open_source", lambda *_, **_options: Played([], endless=True))
+    caplog.set_level("INFO")
+
+    def visit(running: Running) -> None:
+        read(running, lambda event: isinstance(event.body, Status) and event.body.source == "played")
+        address = running.url.replace("http", "ws") + "v1/sessions/default/audio?takeover=1"
+        with connect(address, open_timeout=PATIENCE_S, proxy=None) as speaker:
+            speaker.send('{"type": "end"}')
+            for _ in speaker:
+                pass
+
+    live(settings(), visit)
+    assert "source ended name=played; another source took over" in caplog.text
+
+
+def test_what_is_being_said_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The source never ends; the utterance that is open when the daemon stops gets its final."""
     monkeypatch.setattr(daemon, "open_source", lambda *_, **_options: Played(speech()[:18], endless=True))
     path = tmp_path / "journal.sqlite3"
+    caplog.set_level("INFO")
 
     def visit(running: Running) -> None:
         read(running, lambda event: isinstance(event.body, Status) and event.body.state == "speech")
 
     live(settings(journal=path), visit)
+    assert "source ended name=played; the daemon stops" in caplog.text
     with closing(Journal.read(path)) as journal:
         (final,) = [event.body for event in journal.history("default")]
     assert isinstance(final, Final)
