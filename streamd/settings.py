@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path, user_state_path
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from streamd.core.languages import TAGS
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[
@@ -17,6 +19,26 @@ Name = Annotated[
     ),
 ]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TOKEN_CHARACTERS = 12  # at the least: whoever reaches the port can try as many as they like
+
+
+def _token(value: str) -> str:
+    if len(value) < TOKEN_CHARACTERS:
+        raise ValueError(
+            f"a token needs at least {TOKEN_CHARACTERS} characters, this one has {len(value)}: "
+            "`openssl rand -hex 16` makes one"
+        )
+    return value
+
+
+def _language(value: str) -> str:
+    if value != "auto" and value not in TAGS:
+        raise ValueError(f"should be auto or one of Whisper's languages: {', '.join(sorted(TAGS))}")
+    return value
+
+
+Token = Annotated[str, AfterValidator(_token)]
+Language = Annotated[str, AfterValidator(_language)]
 
 
 class _Table(BaseModel):
@@ -26,9 +48,9 @@ class _Table(BaseModel):
 class Tokens(_Table):
     """Secrets by role. A role may do what the ones before it may: viewer reads, speaker sends sound, operator runs."""
 
-    viewer: tuple[str, ...] = ()
-    speaker: tuple[str, ...] = ()
-    operator: tuple[str, ...] = ()
+    viewer: tuple[Token, ...] = ()
+    speaker: tuple[Token, ...] = ()
+    operator: tuple[Token, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.viewer or self.speaker or self.operator)
@@ -170,7 +192,7 @@ class RecogniseStage(_Table):
     """Which engine hears an utterance, and how often its partials are renewed."""
 
     engine: Literal["whisper", "scripted"] = "whisper"
-    language: str = "auto"  # BCP 47 primary tag, or auto
+    language: Language = "auto"  # one of core/languages.py, or auto
     partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
     partials: bool = True
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect

@@ -80,7 +80,7 @@ def test_a_broken_configuration_is_the_only_finding() -> None:
 
 
 def test_the_configuration_shows_what_was_changed_and_by_whom() -> None:
-    loaded = load(None, ["server.tokens.viewer=['geheim']"], {"STREAMD_SERVER__PORT": "9"})
+    loaded = load(None, ["server.tokens.viewer=['a-long-secret']"], {"STREAMD_SERVER__PORT": "9"})
     brief = check.configuration(loaded, everything=False)
     assert brief.more == (
         "server.port = 9  (environment STREAMD_SERVER__PORT)",
@@ -240,13 +240,13 @@ def test_a_port_that_streamd_has(streamd_port: int) -> None:
 
 
 def test_a_host_that_is_not_here() -> None:
-    server = Server(host="192.0.2.1", tokens=Tokens(viewer=("t",)), insecure=True)
+    server = Server(host="192.0.2.1", tokens=Tokens(viewer=("a-long-secret",)), insecure=True)
     with pytest.raises(UnavailableError, match=r"192\.0\.2\.1:8765 can't be used: Cannot assign requested address"):
         check.port(server)
 
 
 def test_who_may_connect(tmp_path: Path) -> None:
-    tokens = Tokens(viewer=("a",), operator=("b",))
+    tokens = Tokens(viewer=("a-long-secret",), operator=("another-secret",))
     assert check.access(Server()).detail == "this machine only"
     plain = check.access(Server(host="0.0.0.0", tokens=tokens, insecure=True))
     assert (plain.state, plain.detail.split(",")[0]) == ("warn", "tokens for viewer")

@@ -104,8 +104,8 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
 
 
 def test_a_table_can_be_set_at_once() -> None:
-    loaded = load(None, ["server={port = 7, tokens = {viewer = ['a']}}"], {})
-    assert loaded.changed() == {"server.port": 7, "server.tokens.viewer": ("a",)}
+    loaded = load(None, ["server={port = 7, tokens = {viewer = ['a-long-secret']}}"], {})
+    assert loaded.changed() == {"server.port": 7, "server.tokens.viewer": ("a-long-secret",)}
 
 
 def test_home_is_expanded(home: Path) -> None:
@@ -218,6 +218,17 @@ def test_an_unknown_variable() -> None:
 )
 def test_a_wrong_value_is_named_with_its_origin_and_what_was_expected(text: str, reason: str) -> None:
     assert refused(text) == f"--set {text.partition('=')[0]}: {reason}"
+
+
+def test_a_short_token_is_refused_and_not_shown() -> None:
+    message = refused("server.tokens.viewer=['geheim']")
+    assert "server.tokens.viewer = (secret): a token needs at least 12 characters, this one has 6" in message
+    assert "geheim" not in message
+
+
+def test_a_language_that_whisper_does_not_know_is_refused() -> None:
+    message = refused("pipeline.recognise.language=xx")
+    assert 'pipeline.recognise.language = "xx": should be auto or one of Whisper\'s languages: af, am, ' in message
 
 
 def test_a_name_with_a_space_is_explained() -> None:
