@@ -131,8 +131,20 @@ async def _wait_closed(listener: Listener, connections: set[ServerConnection]) -
 def _where(server: Server, listener: Listener) -> Serving:
     port = next(iter(listener.sockets)).getsockname()[1]
     everywhere = server.host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    host = socket.gethostname() if everywhere else server.host
+    host = _own_address(server.host) if everywhere else server.host
     return Serving(port, f"http{'s' * server.has_tls}://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+def _own_address(host: str) -> str:
+    """Where other machines reach this one: the address it would send from. Choosing it sends nothing."""
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect((elsewhere, 9))  # an address for documentation (RFC 5737, RFC 3849)
+            return str(probe.getsockname()[0])
+    except OSError:  # no network
+        return socket.gethostname()
 
 
 def _explain(error: OSError, server: Server) -> NoReturn:
