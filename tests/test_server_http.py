@@ -13,7 +13,7 @@ from streamd.resources import resource
 from streamd.server.http import load_files
 from tests.served import PlayedHub, event, final, partial, served
 
-TOKENS = {"viewer": ("v",), "speaker": ("s",)}
+TOKENS = {"viewer": ("viewers-secret",), "speaker": ("speakers-secret",)}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,14 @@ def test_only_files_of_known_types_are_loaded(tmp_path: Path) -> None:
         "/clients/index.html": "index.html",
         "/clients/sub/sound.js": "sub/sound.js",
     }
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/nowhere"])
+async def test_head_is_answered_as_get_is_without_the_body(path: str) -> None:
+    async with served(PlayedHub()) as client, httpx.AsyncClient(trust_env=False) as http:
+        whole, head = await client.get(path), await http.head(f"{client.url}{path}")
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"] == str(len(whole.content))
 
 
 async def test_health_needs_no_token() -> None:
@@ -165,8 +173,8 @@ async def test_what_was_said_needs_a_token(path: str) -> None:
         assert refused.headers["WWW-Authenticate"] == "Bearer"
         assert "token" in refused.json()["error"]
         assert (await client.get(f"{path}?token=x")).status_code == 401
-        assert (await client.get(f"{path}?token=v")).status_code == 200
-        assert (await client.get(path, Authorization="Bearer s")).status_code == 200
+        assert (await client.get(f"{path}?token=viewers-secret")).status_code == 200
+        assert (await client.get(path, Authorization="Bearer speakers-secret")).status_code == 200
 
 
 async def test_browsers_come_from_where_they_may() -> None:
@@ -184,7 +192,7 @@ async def test_browsers_come_from_where_they_may() -> None:
 
 async def test_other_methods_are_not_allowed() -> None:
     async with served(PlayedHub("room")) as client, httpx.AsyncClient(trust_env=False) as http:
-        for method in ("HEAD", "POST", "DELETE", "OPTIONS"):
+        for method in ("POST", "DELETE", "OPTIONS"):
             response = await http.request(method, f"{client.url}/v1/sessions")
             assert response.status_code == 405
             assert response.headers["Allow"] == "GET"

@@ -85,7 +85,7 @@ class Http:
 
     async def answer(self, http: HttpRequest) -> Response | None:
         """The response to a request; None lets the WebSocket handshake go on (or fail with 405 or 426)."""
-        if http.method != "GET":
+        if http.method not in ("GET", "HEAD"):
             return None
         try:
             self._access.check_place(http.headers)
@@ -99,6 +99,8 @@ class Http:
         if response and (origin := self._access.foreign_origin(http.headers)):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
+        if response and http.method == "HEAD":
+            response.body = b""  # its length stays in the header (RFC 9110, 9.3.2)
         return response
 
     async def _answer(self, http: HttpRequest) -> Response | None:
