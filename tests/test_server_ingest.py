@@ -40,7 +40,7 @@ async def test_sound_arrives_as_it_was_sent(sizes: str) -> None:
         assert bytes(hub["room"].heard) == sound
         source = hub["room"].source
         assert source is not None
-        assert source.name == "microphone at 127.0.0.1"
+        assert source.name == "socket at 127.0.0.1"
 
 
 async def test_a_speaker_reads_while_it_speaks() -> None:
@@ -191,6 +191,29 @@ async def test_when_the_daemon_stops_speakers_get_their_last_words() -> None:
         events = await remaining(socket)
         assert [event.body.type for event in events][-2:] == ["final", "ended"]
         assert socket.close_code == 1001
+
+
+async def test_the_end_of_the_server_leaves_speakers_the_time_to_get_them() -> None:
+    """The last final is visible once the journal has it, and that takes its time."""
+    hub = PlayedHub("room")
+    room = hub["room"]
+    room.log = Log("room", "e1", write_ahead=True)
+
+    async def journal() -> None:
+        await until(lambda: bool(room.log.unconfirmed()))
+        for _ in range(100):  # the server closes meanwhile
+            await asyncio.sleep(0)
+        room.log.confirm(room.log.next_seq - 1)
+        room.append(Status(state="stopping"))
+
+    async with served(hub) as client:
+        socket = await client.audio()
+        await spoken(socket, hub, 1_280)
+        telling = asyncio.create_task(remaining(socket))
+        writing = asyncio.create_task(journal())
+        hub.stopping.set()
+    await writing
+    assert {"final", "ended"} < {event.body.type for event in await telling}
 
 
 async def test_a_session_that_does_not_end_cannot_hold_up_the_server() -> None:

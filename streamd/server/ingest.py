@@ -62,7 +62,7 @@ class Ingest:
 
     def _name(self) -> str:
         address = self._socket.remote_address  # None once the connection is gone
-        return f"microphone at {address[0]}" if address else "microphone"
+        return f"socket at {address[0]}" if address else "socket"
 
     async def _sound(self) -> AsyncIterator[bytes]:
         while (piece := await self._inbox.get()) is not None:
