@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pty
 import re
 import shutil
 import signal
@@ -126,9 +127,23 @@ def test_a_wrong_command_line_ends_with_2(cli: Cli, arguments: tuple[str, ...]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("transcribe", "a.wav", "--format", "docx"), "'docx' is none of txt, srt, vtt, jsonl."),
+        (("run", "--log-level", "loud"), "'LOUD' is none of DEBUG, INFO, WARNING, ERROR."),
+    ],
+)
+def test_a_wrong_choice_is_told_what_there_is(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    outcome = cli(*arguments)
+    assert message in outcome.err
+    assert "Value error" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (("run", "--set", "server.prot=1"), "--set server.prot: unknown key server.prot; did you mean server.port?"),
         (("run", "--pipeline", "commands"), "the stage [commands] is not built yet; use --pipeline captions"),
         (("run", "--host", "0.0.0.0"), "reachable from other machines"),
+        (("transcribe", "a.wav", "--pipeline", "commands"), "the stage [commands] is not built yet"),
         (("run", "--session", "a b"), 'command line: session = "a b"'),
         (("run", "--config", "gone.toml"), "gone.toml: there is no such file"),
         (("export", "room", "--config", "gone.toml"), "gone.toml: there is no such file"),
@@ -172,6 +187,16 @@ def test_a_fault_of_ours_ends_with_70(cli: Cli, monkeypatch: pytest.MonkeyPatch)
 
 
 # --- what was said ---
+
+
+def test_a_transcript_goes_to_stdout_also_where_progress_is_shown(tmp_path: Path) -> None:
+    """Standard error is a terminal, standard output is not."""
+    command = [sys.executable, "-m", "streamd", "transcribe", str(DATA / "jfk.flac"), *SCRIPTED]
+    mine, its = pty.openpty()
+    with os.fdopen(mine, "rb", buffering=0), os.fdopen(its, "wb", buffering=0) as terminal:
+        environment = os.environ | {"HOME": str(tmp_path), "TERM": "xterm"}
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, text=True, env=environment, check=True)
+    assert done.stdout.startswith("one two three")
 
 
 def test_a_transcript_goes_to_stdout(cli: Cli) -> None:
@@ -260,6 +285,12 @@ def test_check_ends_with_78_where_the_configuration_is_at_fault(cli: Cli) -> Non
     assert outcome.out.startswith("fail configuration: --set server.prot: unknown key")
 
 
+def test_check_examines_the_pipeline_that_run_would_take(cli: Cli) -> None:
+    outcome = cli("check", "--pipeline", "commands")
+    assert outcome.code == 78
+    assert "the stage [commands] is not built yet" in outcome.out
+
+
 def test_check_shows_settings_with_their_origins(cli: Cli) -> None:
     out = cli("check", *SCRIPTED, "--set", "server.port=0", "--all").out
     assert "       server.port = 0  (--set server.port)\n" in out
@@ -317,6 +348,17 @@ def test_the_start_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> Non
     assert "terminal    streamd listen\n" in first
     assert "listens to  microphone: USB\n" in first
     assert "terminal    streamd listen http://127.0.0.1:9000\n" in second
+
+
+def test_run_says_where_a_token_goes_and_never_tells_it(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = load(None, ["server.tokens.viewer=['a-long-secret']"], {}).settings
+    live._announce(settings, Running("http://127.0.0.1:8765/", None, "default"))
+    text = capsys.readouterr().err
+    assert "captions    http://127.0.0.1:8765/?token=…\n" in text
+    assert "overlay     http://127.0.0.1:8765/overlay?token=…\n" in text
+    assert "terminal    streamd listen --token …\n" in text
+    assert "token       for … put one of server.tokens.viewer\n" in text
+    assert "a-long-secret" not in text
 
 
 HEAVY = ("av", "ctranslate2", "faster_whisper", "numpy", "onnxruntime", "soxr", "uvloop")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamd.cli.options import ConfigFile, LogLevel, Session, Sets, prepared
+from streamd.cli.options import ConfigFile, LogLevel, Pipeline, Session, Sets, prepared
 
 if TYPE_CHECKING:
     from streamd.daemon import Running
@@ -25,9 +25,7 @@ def run(
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="A file as quick as possible, not at its own pace.")] = False,
     session: Session = None,
-    pipeline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What happens to the sound: captions, session or a file.")
-    ] = None,
+    pipeline: Pipeline = None,
     host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to serve on; 0: any free one.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Plain http beyond this machine.")] = False,
@@ -53,17 +51,24 @@ def run(
 
 def _announce(settings: Settings, running: Running) -> None:
     url = running.url.rstrip("/")
+    token = "?token=…" if settings.server.tokens else ""
     recognise = settings.pipeline.recognise
     model = f" {settings.engines.whisper.model}" if recognise.engine == "whisper" else ""
     for name, value in (
-        ("captions", f"{url}/"),
-        ("overlay", f"{url}/overlay"),
-        ("terminal", "streamd listen" + ("" if url == DEFAULT_URL else f" {url}")),
+        ("captions", f"{url}/{token}"),
+        ("overlay", f"{url}/overlay{token}"),
+        ("terminal", "streamd listen" + ("" if url == DEFAULT_URL else f" {url}") + (token and " --token …")),
+        *([("token", f"for … put one of {_roles(settings)}")] if token else []),
         ("listens to", running.source or "nothing yet: sound comes from browsers and other programs"),
         ("session", running.session),
         ("model", f"{recognise.engine}{model}"),
     ):
         typer.echo(f"{typer.style(f'{name:12}', bold=True)}{value}", err=True)
+
+
+def _roles(settings: Settings) -> str:
+    """The keys that tokens stand in; never the tokens."""
+    return ", ".join(f"server.tokens.{role}" for role, tokens in settings.server.tokens if tokens)
 
 
 def listen(

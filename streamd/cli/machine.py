@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamd import logs
-from streamd.cli.options import ConfigFile, LogLevel, Sets, loaded, prepared
+from streamd.cli.options import ConfigFile, LogLevel, Pipeline, Sets, loaded, prepared
 from streamd.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ def devices() -> None:
 def check(
     everything: Annotated[bool, typer.Option("--all", help="Show every setting, not only the changed ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    pipeline: Pipeline = None,
     config: ConfigFile = None,
     sets: Sets = None,
     log_level: LogLevel = None,
 ) -> None:
     """Check configuration, microphone, model, journal and port, and recognise a test sentence."""
     logs.set_up(log_level or "WARNING")
+    flags = {"pipeline_name": pipeline}
     from streamd.check import examine, verdict
 
     findings = []
-    for finding in examine(lambda: loaded(config, sets, log_level), everything=everything):
+    for finding in examine(lambda: loaded(config, sets, log_level, flags), everything=everything):
         findings.append(finding)
         if not as_json:
             typer.echo(f"{finding.state:5}{finding.check}: {finding.detail}")
@@ -92,7 +95,9 @@ def pull(names: Names = None, config: ConfigFile = None, sets: Sets = None, log_
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    folders: list[tuple[str, Path]] = []
+    terminal = console.is_terminal
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(now: weights.Progress) -> None:
@@ -103,8 +108,9 @@ def pull(names: Names = None, config: ConfigFile = None, sets: Sets = None, log_
             progress.update(tasks[now.what], completed=now.done_bytes, total=now.total_bytes)
 
         for name in names or [settings.engines.whisper.model]:
-            folder = weights.pull(name, settings.models, report)
-            typer.echo(f"{name}: {folder}")
+            folders.append((name, weights.pull(name, settings.models, report)))
+    for name, folder in folders:
+        typer.echo(f"{name}: {folder}")
 
 
 @models.command()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -22,7 +22,14 @@ ConfigFile = Annotated[
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, as in --set server.port=9000.")
 ]
+Pipeline = Annotated[
+    str | None,
+    typer.Option("--pipeline", metavar="NAME", help="What happens to the sound: captions, session or a file."),
+]
 Session = Annotated[str | None, typer.Option("--session", metavar="NAME", help="The session.")]
+
+
+_E = TypeVar("_E", bound=StrEnum)
 
 
 class Level(StrEnum):
@@ -34,8 +41,22 @@ class Level(StrEnum):
     ERROR = "ERROR"
 
 
+def _one_of(kind: type[_E], text: str) -> _E:
+    """Raises BadParameter in our words; typer's own begin with pydantic's."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(kind)}.") from None
+
+
 LogLevel = Annotated[
-    Level | None, typer.Option("--log-level", case_sensitive=False, help="How much is logged on stderr.")
+    Level | None,
+    typer.Option(
+        "--log-level",
+        parser=lambda text: _one_of(Level, text.upper()),
+        metavar="|".join(Level),
+        help="How much is logged on stderr.",
+    ),
 ]
 
 
@@ -48,7 +69,16 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
-TranscriptFormat = Annotated[Format, typer.Option("--format", "-f", help="Text, subtitles or finals with word times.")]
+TranscriptFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        parser=lambda text: _one_of(Format, text),
+        metavar="|".join(Format),
+        help="Text, subtitles or finals with word times.",
+    ),
+]
 
 
 def loaded(

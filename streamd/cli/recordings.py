@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from streamd.cli.options import ConfigFile, Format, LogLevel, Sets, TranscriptFormat, loaded, prepared
+from streamd.cli.options import ConfigFile, Format, LogLevel, Pipeline, Sets, TranscriptFormat, loaded, prepared
 from streamd.core.subtitle import stream
 from streamd.core.view import fold
 from streamd.errors import StreamdError, UnavailableError, UsageError
@@ -29,22 +29,26 @@ def transcribe(
     output: Output = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="See `streamd models list`, or a folder.")] = None,
     language: Annotated[str | None, typer.Option(metavar="TAG", help="en, de, fr, … or auto.")] = None,
+    pipeline: Pipeline = None,
     config: ConfigFile = None,
     sets: Sets = None,
     log_level: LogLevel = None,
 ) -> None:
     """Transcribe recordings, as quick as this machine can. One goes to stdout; several need --output."""
-    flags = {"engines.whisper.model": model, "pipeline.recognise.language": language}
+    flags = {"engines.whisper.model": model, "pipeline.recognise.language": language, "pipeline_name": pipeline}
     settings = prepared(config, sets, log_level, flags, quiet=True)
     targets = _targets(files, form, output)
     from streamd import daemon
 
     failed: list[StreamdError] = []
+    finals: list[Event] = []  # of the file that goes to stdout: written once nothing else draws on the terminal
 
     def done(path: Path, outcome: list[Event] | StreamdError) -> None:
         if isinstance(outcome, StreamdError):
             failed.append(outcome)
             typer.echo(f"streamd: {outcome}", err=True)
+        elif targets[path] is None:
+            finals.extend(outcome)
         else:
             _write(outcome, form, targets[path])
 
@@ -52,6 +56,8 @@ def transcribe(
         daemon.transcribe(settings, files, progress, done)
     if failed:
         raise typer.Exit(failed[-1].exit_code)
+    if output is None:
+        _write(finals, form, None)
 
 
 def export(
@@ -120,7 +126,8 @@ def _progress(files: Sequence[Path]) -> Iterator[_Report]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    terminal = console.is_terminal
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not terminal) as progress:
         task = progress.add_task(f"{files[0].name}: loading the model", total=None)
 
         def report(path: Path, heard_ms: int) -> None:
