@@ -264,6 +264,30 @@ async def test_scrollback_stays_where_the_reader_is(page: Page, stage: Stage) ->
     await expect(last).to_be_in_viewport(ratio=1)
 
 
+async def test_the_way_back_covers_nothing_that_is_read(page: Page, stage: Stage) -> None:
+    stage.say(*[f"{number}. {AUSTEN}" for number in range(20)])
+    await page.goto(stage.url)
+    await shows(page, *[f"{number}. {AUSTEN}" for number in range(20)])
+    before = await page.locator("#scroller").bounding_box()
+    await page.locator("#scroller").evaluate("element => { element.scrollTop = 300 }")
+    button = page.get_by_role("button", name="Back to live")
+    await expect(button).to_be_visible()
+    box, captions = await button.bounding_box(), await page.locator("#scroller").bounding_box()
+    assert box is not None
+    assert captions is not None
+    assert captions == before
+    assert box["y"] >= captions["y"] + captions["height"]
+
+
+async def test_what_is_copied_is_there_once(page: Page, stage: Stage) -> None:
+    stage.say(AUSTEN)
+    await page.goto(stage.url)
+    await shows(page, AUSTEN)
+    await expect(page.get_by_role("log")).to_contain_text(AUSTEN)
+    await page.keyboard.press("Control+a")
+    assert (await page.evaluate("getSelection().toString()")).count(AUSTEN) == 1
+
+
 async def test_nothing_is_wider_than_a_narrow_window(page: Page, stage: Stage) -> None:
     """WCAG 2.2, 1.4.10: 320 CSS pixels, also for words that have no place to break."""
     stage.say(AUSTEN, "Donaudampfschifffahrtsgesellschaft" * 3)
