@@ -10,7 +10,9 @@ from itertools import pairwise
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from streamd.core.events import Welcome
+from streamd.core.events import Status, Welcome
+from streamd.core.log import Log
+from tests.parts import until
 from tests.served import PlayedHub, closed, event, final, partial, remaining, served
 
 CHUNK = 32_000

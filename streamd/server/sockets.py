@@ -95,8 +95,13 @@ class Sockets:
         session = await self._hub.get(request.session) or await self._hub.open(request.session)
         ingest = Ingest(socket, session, request, self._hub, self._server.lag_limit_s)
         with self._speaking(session.name, ingest, takeover=request.takeover):
-            await first(ingest.run(SERVER), self._draining.wait())
+            await first(ingest.run(SERVER), self._overdue())
         raise Close(CloseCode.GOING_AWAY, "the daemon stops")
+
+    async def _overdue(self) -> None:
+        """Speakers end by themselves when the daemon stops; after this they no longer can."""
+        await self._draining.wait()
+        await asyncio.sleep(DRAIN_S)
 
     @contextmanager
     def _counted(self, session: Session) -> Iterator[None]:
