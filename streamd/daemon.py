@@ -32,6 +32,7 @@ from streamd.store import Journal, retain
 
 LOOP_PROBE_S = 0.25
 GIVE_UP_S = 1.0  # a source that does not even close in this time is left
+FILE_HANGOVER_MS = 1_200  # more context makes fewer errors
 MOST_THREADS = 4  # utterances do not divide further
 
 _log = logging.getLogger(__name__)
@@ -207,6 +208,18 @@ async def _probe_loop(metrics: Metrics) -> None:
         metrics.loop_delay_seconds.observe(max(0.0, loop.time() - due))
 
 
+def _unhurried(settings: Settings) -> Settings:
+    """Nobody waits for the words of a file: no partials, and pauses that end an utterance only where it is over."""
+    pipeline = settings.pipeline
+    endpoint = pipeline.endpoint.model_copy(
+        update={"hangover_ms": max(pipeline.endpoint.hangover_ms, FILE_HANGOVER_MS)}
+    )
+    recognise = pipeline.recognise.model_copy(update={"partials": False})
+    return settings.model_copy(
+        update={"pipeline": pipeline.model_copy(update={"endpoint": endpoint, "recognise": recognise})}
+    )
+
+
 async def _transcribe(
     settings: Settings,
     spec: EngineSpec,
@@ -215,6 +228,7 @@ async def _transcribe(
     on_done: Callable[[Path, list[Event] | StreamdError], None],
 ) -> None:
     metrics = Metrics()
+    settings = _unhurried(settings)
     async with _engine(spec, settings, metrics) as engine:
         for path in paths:
             session = Session(Log(settings.session, epoch="file", retain=sys.maxsize), engine, settings, metrics)
