@@ -118,11 +118,11 @@ def _on_signal() -> asyncio.Event:
     stopping = asyncio.Event()
 
     def stop() -> None:
-        _log.info("stopping: what was said is being finished")
-        stopping.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)  # SIGINT as well: KeyboardInterrupt would be tidied up after
+        stopping.set()
+        _log.info("stopping: what was said is being finished")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
