@@ -59,12 +59,16 @@ class Client:
         """Take what comes until the connection is closed."""
         try:
             async for message in socket:
-                self.told.append(Event.parse(message))
-                self.view.apply(self.told[-1])
-                self._notify()
+                self.receive(message)
         except ConnectionClosed:
             pass
         self.code = socket.close_code
+        self._notify()
+
+    def receive(self, message: str | bytes) -> None:
+        """Take one event."""
+        self.told.append(Event.parse(message))
+        self.view.apply(self.told[-1])
         self._notify()
 
     def _notify(self) -> None:
@@ -98,12 +102,16 @@ class Speaker(Client):
 async def reading(daemon: Daemon, session: str = SESSION, reader: Client | None = None) -> AsyncIterator[Client]:
     """A reader, or one that comes back for what it missed."""
     reader = reader or Client()
-    query = f"?after={reader.view.seq}&epoch={reader.view.epoch}" if reader.view.epoch else ""
-    async with (
-        _connected(f"{daemon.socket_url}/v1/sessions/{session}/events{query}") as socket,
-        _taking(reader, socket),
-    ):
+    async with connected(daemon, session, reader) as socket, _taking(reader, socket):
         yield reader
+
+
+@asynccontextmanager
+async def connected(daemon: Daemon, session: str, reader: Client) -> AsyncIterator[ClientConnection]:
+    """The connection of a reader that takes nothing from it by itself."""
+    query = f"?after={reader.view.seq}&epoch={reader.view.epoch}" if reader.view.epoch else ""
+    async with _connected(f"{daemon.socket_url}/v1/sessions/{session}/events{query}") as socket:
+        yield socket
 
 
 @asynccontextmanager
