@@ -120,9 +120,7 @@ class Daemon:
 
     def most_memory_mb(self) -> float:
         """The largest resident set that it has had, without its workers."""
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        assert peak is not None
-        return int(peak[1]) / 1_024
+        return most_memory_mb(self.pid)
 
     def until_logged(self, pattern: str) -> str:
         """The first line of its present life that matches, or the first group in it, once there is one."""
@@ -211,6 +209,13 @@ def write_config(folder: Path, model: Path | None = None) -> Path:
     weights = f'[engines.whisper]\nmodel = "{model}"\n' if model else ""
     path.write_text(f'{weights}[server]\nport = 0\n[store]\npath = "{folder / JOURNAL}"\n')
     return path
+
+
+def most_memory_mb(pid: int) -> float:
+    """The largest resident set that a process has had."""
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert peak is not None
+    return int(peak[1]) / 1_024
 
 
 def group(leader: int) -> Iterator[int]:
