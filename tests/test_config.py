@@ -123,9 +123,9 @@ def test_text_that_looks_like_something_else_stays_text_where_text_is_wanted(tex
     assert load(None, [f"source.device={text}"], {}).settings.source.device == text
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"])))
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"])).filter(lambda text: text[:1] != "~"))
 def test_quoted_text_arrives_as_it_was(text: str) -> None:
-    """JSON's strings are TOML's."""
+    """JSON's strings are TOML's. A tilde in front is the user's home folder."""
     assert load(environ={"STREAMD_SOURCE__DEVICE": json.dumps(text, ensure_ascii=False)}).settings.source.device == text
 
 
