@@ -38,7 +38,7 @@ unit: dev
 weights: dev
 	@test -n "$$STREAMD_TEST_MODELS" || $(BIN)/streamd models pull tiny.en base
 
-bench: dev weights  ## Speed, latency, stability, accuracy
+bench: dev weights  ## How many rooms at once this machine holds in real time
 	$(BIN)/python -m benchmarks $(ARGS)
 
 format: dev

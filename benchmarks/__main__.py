@@ -1,0 +1,5 @@
+"""`make bench`: how many rooms this machine holds."""
+
+from benchmarks.load import main
+
+main()
