@@ -254,10 +254,10 @@ class Session:
         try:
             await self._transcriber.finished()
         finally:
-            self.feed.append(Ended(audio_ms=samples_to_ms(self._heard_samples)))
             self._source, self._pump, self._trouble = None, None, None
             self._used_at = time.monotonic()
             self.show()
+            self.feed.append(Ended(audio_ms=samples_to_ms(self._heard_samples)))  # the last word to who spoke
 
     # what is happening
 

@@ -96,6 +96,7 @@ class Speaker(Client):
         """Say that this was all, and return with the last of what comes back."""
         await self.socket.send(json.dumps({"type": "end"}))
         assert await self.until_closed() == 1000
+        assert self.view.ended
 
 
 @asynccontextmanager
