@@ -32,8 +32,8 @@ types: dev
 
 unit: dev
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
-	@$(BIN)/coverage report --include='streamd/core/*' --fail-under=100 --show-missing >.coverage.core || \
-		{ cat .coverage.core; echo "streamd/core must be covered whole"; exit 1; }
+	@$(BIN)/coverage report --include='streamd/core/*' --fail-under=100 --show-missing >.core-coverage || \
+		{ cat .core-coverage; echo "streamd/core must be covered whole"; exit 1; }
 
 weights: dev
 	@test -n "$$STREAMD_TEST_MODELS" || $(BIN)/streamd models pull tiny.en base
