@@ -249,7 +249,7 @@ async def _recognise(session: Session, source: Source, on_progress: Callable[[in
         finally:
             work.cancel()
             watch.cancel()
-    return await session.history()
+    return session.history()
 
 
 async def _report(session: Session, on_progress: Callable[[int], None]) -> None:

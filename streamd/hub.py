@@ -95,7 +95,7 @@ class Hub:
         """Every durable event of a session, without opening it; None if there never was one of that name."""
         if self._journal is None:
             session = self._sessions.get(name)
-            return None if session is None else await session.history()
+            return None if session is None else session.history()
         return await self._past(self._journal, name) if await self._is_journalled(name) else None
 
     async def _is_journalled(self, name: str) -> bool:
@@ -146,7 +146,7 @@ class Hub:
             session = Session(Log(name, uuid4().hex), self._recogniser, self._settings, self._metrics)
         else:
             loaded = await self._thread.run(self._journal.load, name, now_ms())
-            session = self._restore(self._journal, loaded, name)
+            session = self._restore(loaded, name)
         self._running[name] = [self._tasks.create_task(session.run(), name=f"session {name}")]
         if self._journal is not None:
             work = keep(session.feed, self._journal, self._thread.run, self._metrics, now_ms)
@@ -154,7 +154,7 @@ class Hub:
         _log.info("session open name=%s seq=%d", name, session.log.next_seq)
         return session
 
-    def _restore(self, journal: Journal, loaded: Loaded, name: str) -> Session:
+    def _restore(self, loaded: Loaded, name: str) -> Session:
         """Go on where the journal ends: what was interrupted gets its final, the time since then its gap."""
         log = Log(
             name,
@@ -172,7 +172,6 @@ class Hub:
             self._metrics,
             position_ms=loaded.last_end_ms,
             unheard=(lambda: loaded.unheard(now_ms())) if resumes else None,
-            past=lambda: self._past(journal, name),
         )
         for event in loaded.interrupted:
             if isinstance(event.body, Partial):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from streamd.core.audio import FRAME_MS, FRAME_SAMPLES, SAMPLES_PER_MS, Frame, Framer, Lost, samples_to_ms
 from streamd.core.endpoint import Rules
@@ -43,7 +43,6 @@ class Session:
         *,
         position_ms: int = 0,
         unheard: Callable[[], tuple[int, int]] | None = None,
-        past: Callable[[], Awaitable[list[Event]]] | None = None,
     ) -> None:
         self.name = log.session
         self.log = log
@@ -52,7 +51,6 @@ class Session:
         self._settings = settings
         self._metrics = metrics
         self._recogniser = recogniser
-        self._past = past or self._remembered
         self._unheard = unheard  # start and end, in ms, of the time in which nobody listened before this run
         self._first_frame = -(-position_ms // FRAME_MS)
         self._position_samples = self._first_frame * FRAME_SAMPLES  # end of the last frame
@@ -72,9 +70,6 @@ class Session:
         self._used_at = time.monotonic()
 
     # what readers and the server see
-
-    async def _remembered(self) -> list[Event]:
-        return [event for event in self.log.since(0) if isinstance(event.body, DURABLE)]
 
     async def wait_newer(self, seq: int) -> None:
         await self.feed.wait_newer(seq)
@@ -120,9 +115,9 @@ class Session:
             "audio_ms": self.position_ms,
         }
 
-    async def history(self) -> list[Event]:
-        """Every durable event, also those that are no longer in memory."""
-        return await self._past()
+    def history(self) -> list[Event]:
+        """The durable events that are in memory and that readers may see."""
+        return [event for event in self.log.since(0) if isinstance(event.body, DURABLE)]
 
     # what goes in
 

@@ -115,7 +115,7 @@ async def test_a_session_goes_on_after_a_restart(tmp_path: Path) -> None:
         session = await hub.open("a")
         await session.hear(Played(speech()))
         await until(lambda: not session.log.unconfirmed())
-        before = await session.history()
+        before = session.history()
         seq, end_ms, epoch = session.log.next_seq, session.position_ms, session.log.epoch
     async with running(path) as (hub, _, _m):
         session = await hub.open("a")
@@ -125,7 +125,7 @@ async def test_a_session_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert [event for event in session.log.since(0) if event.seq < seq] == before
         await session.hear(Played(speech()))
         await until(lambda: not session.log.unconfirmed())
-        history = await session.history()
+        history = session.history()
         assert history[: len(before)] == before
         restart = history[len(before)].body
         assert isinstance(restart, Gap)
@@ -153,7 +153,7 @@ async def test_a_session_without_a_journal_has_its_history_in_memory() -> None:
     async with running() as (hub, _, _m):
         session = await hub.open("a")
         await session.hear(Played(speech()))
-        assert await hub.history("a") == await session.history()
+        assert await hub.history("a") == session.history()
         assert await hub.history("nobody") is None
 
 

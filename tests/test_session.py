@@ -246,7 +246,7 @@ async def test_summary_and_history() -> None:
         await session.hear(Played(speech()))
         assert session.summary()["name"] == "room"
         assert session.summary()["audio_ms"] == session.position_ms
-        assert [event.body for event in await session.history()] == finals(session.log)
+        assert [event.body for event in session.history()] == finals(session.log)
         assert session.idle_s >= 0
         session.readers = 1
         assert session.idle_s == 0

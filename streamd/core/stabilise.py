@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streamd.core.words import HypothesisWord, bare, is_punctuation, join
+from streamd.core.words import HypothesisWord, bare, join, without_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Stabiliser:
             ready += 1
             if words[ready - 1].text.casefold() != self._previous[ready - 1].text.casefold():
                 break  # the punctuation is still open
-        text = _without_tail(join(words[:ready]))
+        text = without_tail(join(words[:ready]))
         if len(text) > len(self._committed) and text.startswith(self._committed):
             self._committed = text
             self._committed_end_s = words[ready - 1].end_s
@@ -108,15 +108,7 @@ def _begin_with(words: Sequence[HypothesisWord], text: str) -> bool:
     if not text:
         return True
     starts = (join(words[:count]) for count in range(1, len(words) + 1))
-    return any(start.startswith(text) and _without_tail(start) == text for start in starts)
-
-
-def _without_tail(text: str) -> str:
-    """Text without the punctuation at its end: what comes next may change it."""
-    end = len(text)
-    while end and (text[end - 1].isspace() or is_punctuation(text[end - 1])):
-        end -= 1
-    return text[:end]
+    return any(without_tail(start) == text for start in starts)
 
 
 def _first(words: Sequence[HypothesisWord], length: int) -> tuple[HypothesisWord, ...]:

@@ -32,6 +32,14 @@ def is_punctuation(char: str) -> bool:
     return unicodedata.category(char).startswith("P") and char not in "%‰&@#"
 
 
+def without_tail(text: str) -> str:
+    """Text without the punctuation and the spaces at its end."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or is_punctuation(text[end - 1])):
+        end -= 1
+    return text[:end]
+
+
 def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord, ...] | None:
     """The words, the leading ones spelled as in `text`, which they must say; None where they say something else.
 
@@ -44,7 +52,8 @@ def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord,
         length = _length_of(bare(word.text), text)
         if length is None:
             return None
-        tail = "" if text[length:] else word.text[len(word.text.rstrip()) - _tail_length(word.text) :].rstrip()
+        shown = word.text.strip()
+        tail = "" if text[length:] else shown[len(without_tail(shown)) :]
         lead = " " if word.text.startswith(" ") else ""
         said.append(replace(word, text=lead + text[:length].strip() + tail))
         text = text[length:]
@@ -57,9 +66,3 @@ def _length_of(wanted: str, text: str) -> int | None:
     while length is not None and length < len(text) and is_punctuation(text[length]):
         length += 1
     return length
-
-
-def _tail_length(text: str) -> int:
-    """Code points of punctuation at the end of a word."""
-    text = text.rstrip()
-    return next((n for n, char in enumerate(reversed(text)) if not is_punctuation(char)), len(text))
