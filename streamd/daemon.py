@@ -75,13 +75,16 @@ def engine_spec(settings: Settings) -> EngineSpec:
     """Which engine the worker builds. Raises UnavailableError if its model isn't there."""
     engines = settings.engines
     threads = engines.whisper.threads or min(MOST_THREADS, os.cpu_count() or 1)
-    match settings.pipeline.recognise.engine:
+    recognise = settings.pipeline.recognise
+    fixed = () if recognise.language == "auto" else (recognise.language,)
+    match recognise.engine:
         case "scripted":
             return EngineSpec("scripted", engines.scripted.model_dump(mode="json", exclude_none=True), threads)
         case "whisper":
             folder = models.locate(engines.whisper.model, settings.models)
             options = engines.whisper.model_dump(include={"compute_type", "device", "beam_size"})
-            return EngineSpec("whisper", options | {"model_path": str(folder), "threads": threads}, threads)
+            asked = {"task": recognise.task, "languages": (*recognise.languages, *fixed)}
+            return EngineSpec("whisper", options | asked | {"model_path": str(folder), "threads": threads}, threads)
 
 
 async def _live(

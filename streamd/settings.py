@@ -37,8 +37,15 @@ def _language(value: str) -> str:
     return value
 
 
+def _spoken(value: str) -> str:
+    if value not in TAGS:
+        raise ValueError(f"{value!r} should be one of Whisper's languages: {', '.join(sorted(TAGS))}")
+    return value
+
+
 Token = Annotated[str, AfterValidator(_token)]
 Language = Annotated[str, AfterValidator(_language)]
+Spoken = Annotated[str, AfterValidator(_spoken)]
 
 
 class _Table(BaseModel):
@@ -192,7 +199,9 @@ class RecogniseStage(_Table):
     """Which engine hears an utterance, and how often its partials are renewed."""
 
     engine: Literal["whisper", "scripted"] = "whisper"
-    language: Language = "auto"  # one of core/languages.py, or auto
+    language: Language = "auto"  # one of core/languages.py, or auto …
+    languages: tuple[Spoken, ...] = ()  # … and then one of these; empty: any of them
+    task: Literal["transcribe", "translate"] = "transcribe"  # translate: into English
     partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
     partials: bool = True
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect

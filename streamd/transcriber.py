@@ -15,6 +15,8 @@ from typing import Protocol
 
 from streamd.bridge import EngineFailed
 from streamd.core.events import Final, Gap, Partial, Status, Word
+from streamd.core.languages import Belief, expecting, onwards, weigh
+from streamd.core.log import Log
 from streamd.core.segment import Segmenter, Utterance
 from streamd.core.stabilise import Caption, Stabiliser
 from streamd.engines.base import Context, Hypothesis, HypothesisWord
@@ -25,6 +27,7 @@ from streamd.settings import RecogniseStage
 WAITING_UTTERANCES = 4
 """Ended utterances that may wait for their final; then the pipe waits."""
 
+ENGLISH = "en"  # what Whisper translates into
 _PREVIOUS_CHARACTERS = 200  # of what was said before, handed to the engine
 
 _log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class _Work:
     rev: int = 0
     covered_ms: int = 0
     shown: tuple[str, int] = ("", 0)
+    language: str | None = None  # of what was committed: it does not change within an utterance
 
     @property
     def heard_ms(self) -> int:
@@ -75,6 +79,7 @@ class Transcriber:
         self._queue: deque[_Work] = deque()
         self._changed = asyncio.Event()
         self._previous = ""
+        self._languages: Belief = _expected(stage, feed.log)
         self._is_over = False  # nobody works any more
         self.fault: str | None = None  # why the engine gave no answer lately
 
@@ -82,6 +87,10 @@ class Transcriber:
     def waiting(self) -> int:
         """Utterances without a final."""
         return len(self._queue)
+
+    @property
+    def _translates(self) -> bool:
+        return self._stage.task == "translate"
 
     def lag_ms(self, position_ms: int) -> int:
         """How far recognition is behind the sound, of which `position_ms` has come in."""
@@ -155,6 +164,8 @@ class Transcriber:
             return
         caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s)
         self._segmenter.protect(work.utterance.start_ms + round(work.stabiliser.committed_end_s * 1000))
+        if caption.committed and work.language is None:
+            work.language = hypothesis.language
         if (caption.text, caption.committed) != work.shown:
             work.shown = (caption.text, caption.committed)
             work.rev += 1
@@ -177,6 +188,8 @@ class Transcriber:
             return
         caption = work.stabiliser.finish(hypothesis.words)
         self._previous = f"{self._previous} {caption.text}"[-_PREVIOUS_CHARACTERS:].strip()
+        if caption.text:  # noise has no language
+            self._languages = onwards(weigh(self._languages, hypothesis.evidence))
         self._feed.append(self._final(work, caption, hypothesis))
 
     def _give_up(self, work: _Work) -> None:
@@ -203,7 +216,8 @@ class Transcriber:
             end_ms=work.utterance.end_ms,
             text=caption.text,
             words=tuple(_word(word, start_ms) for word in caption.words if word.text.strip()),
-            language=hypothesis.language,
+            language=hypothesis.language if not self._translates else ENGLISH,
+            translated_from=hypothesis.language if self._translates else None,
             engine=hypothesis.engine,
         )
 
@@ -212,7 +226,9 @@ class Transcriber:
         context = Context(
             committed=work.stabiliser.committed,
             previous=self._previous,
-            language=None if self._stage.language == "auto" else self._stage.language,
+            language=work.language if self._stage.language == "auto" else self._stage.language,
+            languages=self._languages,
+            task=self._stage.task,
             vocabulary=self._stage.vocabulary,
         )
         key = f"{self._feed.log.session}/{work.number}"
@@ -228,6 +244,13 @@ class Transcriber:
         self.fault = None
         _log.debug("%s %s: %r", "final" if last else "partial", key, hypothesis.text)
         return hypothesis
+
+
+def _expected(stage: RecogniseStage, log: Log) -> Belief:
+    """What languages to expect before anything is said: most of all the one that was spoken last in this session."""
+    finals = (event.body for event in reversed(log.since(0)) if isinstance(event.body, Final))
+    spoken = next((body.translated_from or body.language for body in finals if body.text), None)
+    return expecting(stage.languages, spoken)
 
 
 def _word(word: HypothesisWord, offset_ms: int) -> Word:

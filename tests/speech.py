@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from streamd.core.audio import Pcm
+from streamd.core.words import bare
 
 DATA = Path(__file__).parent / "data"
 
@@ -43,7 +45,15 @@ def _normalizer() -> EnglishTextNormalizer:
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
     """Word errors over reference words, after Whisper's English normaliser."""
-    want, have = _normalizer()(reference).split(), _normalizer()(hypothesis).split()
+    return _error_rate(_normalizer()(reference).split(), _normalizer()(hypothesis).split())
+
+
+def character_error_rate(reference: str, hypothesis: str) -> float:
+    """Errors in characters, without case, spaces and punctuation: for scripts that write no spaces."""
+    return _error_rate(bare(reference), bare(hypothesis))
+
+
+def _error_rate(want: Sequence[str], have: Sequence[str]) -> float:
     row = list(range(len(have) + 1))
     for i, word in enumerate(want, 1):
         diagonal, row[0] = row[0], i

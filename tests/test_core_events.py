@@ -17,7 +17,7 @@ from tests.bodies import BODIES, MS, TEXT, WELCOMES
 FIELDS = {
     "welcome": {"protocol", "epoch", "oldest", "newest", "server"},
     "partial": {"utterance", "rev", "start_ms", "end_ms", "text", "committed"},
-    "final": {"utterance", "start_ms", "end_ms", "text", "words", "language", "engine", "fallback"},
+    "final": {"utterance", "start_ms", "end_ms", "text", "words", "language", "translated_from", "engine", "fallback"},
     "gap": {"start_ms", "end_ms", "reason"},
     "status": {"state", "lag_ms", "source", "engine", "detail"},
     "ended": {"audio_ms"},

@@ -114,7 +114,16 @@ def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
         "device": "cpu",
         "beam_size": 2,
         "threads": 3,
+        "task": "transcribe",
+        "languages": (),
     }
+
+
+def test_whisper_is_told_what_will_be_asked_of_it(tiny_en: Path) -> None:
+    stage = RecogniseStage(language="de", languages=("fr",), task="translate")
+    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
+    spec = engine_spec(Settings(engines=whisper, pipeline=Pipeline(recognise=stage)))
+    assert (spec.options["task"], spec.options["languages"]) == ("translate", ("fr", "de"))
 
 
 def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:

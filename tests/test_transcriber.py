@@ -30,9 +30,9 @@ RULES = Rules(pre_roll=0, min_speech=1, hangover=5, soft_max=10 * SECOND, maximu
 class Room:
     """A transcriber at work, and somebody who speaks or is silent for so many frames."""
 
-    def __init__(self, stage: RecogniseStage, script: Script) -> None:
+    def __init__(self, stage: RecogniseStage, script: Script, log: Log | None) -> None:
         self.metrics = Metrics()
-        self.log = Log("room", "e")
+        self.log = log or Log("room", "e")
         self.engine = Inline(build(script))
         self.told: list[Body | Welcome] = []
         self._feed = Feed(self.log, self.metrics)
@@ -77,8 +77,10 @@ class Room:
 
 
 @asynccontextmanager
-async def working(stage: RecogniseStage | None = None, script: Script | None = None) -> AsyncIterator[Room]:
-    room = Room(stage or RecogniseStage(), script or {})
+async def working(
+    stage: RecogniseStage | None = None, script: Script | None = None, log: Log | None = None
+) -> AsyncIterator[Room]:
+    room = Room(stage or RecogniseStage(), script or {}, log)
     async with asyncio.timeout(GUARD_S):
         tasks = [asyncio.create_task(room.transcriber.run()), asyncio.create_task(room.listen())]
         try:
@@ -333,3 +335,53 @@ async def test_words_make_up_the_text(script: Script) -> None:
         (final,) = finals(room.log)
         assert isinstance(final, Final)
         assert " ".join(word.text for word in final.words).split() == final.text.split() != []
+
+
+def spoken(*languages: str) -> Script:
+    """Utterances whose language the engine is sure of."""
+    return {"utterances": [{"text": "well", "language": tag} for tag in languages]}
+
+
+async def utter(room: Room, *seconds: int) -> list[str | None]:
+    """Speak for so long, once for each of `seconds`; the languages of the finals."""
+    for length in seconds:
+        room.say(length * SECOND)
+        room.pause()
+        await room.transcriber.finished()
+    return [final.language for final in finals(room.log)]
+
+
+async def test_the_language_of_a_session_needs_more_than_a_moment_to_change() -> None:
+    stage = RecogniseStage(languages=("de", "en"))
+    async with working(stage, spoken("en", "en", "de", "en", "de")) as room:
+        assert await utter(room, 6, 6, 1, 1, 8) == ["en", "en", "en", "en", "de"]
+        assert set(room.engine.contexts[-1].languages) == {"de", "en"}
+
+
+async def test_within_an_utterance_the_language_stays_once_words_do() -> None:
+    async with working(script=spoken("fr")) as room:
+        await room.say_slowly(1)
+        assert room.engine.contexts[-1].language is None
+        await room.say_slowly(3)
+        assert room.engine.contexts[-1].language == "fr"
+        room.pause()
+        await room.transcriber.finished()
+        room.say(SECOND)
+        await until(lambda: room.lag_ms == 0)
+        assert room.engine.contexts[-1].language is None
+
+
+async def test_a_session_that_comes_back_goes_on_in_its_language() -> None:
+    past = Log("room", "e")
+    past.append(Final(utterance=1, start_ms=0, end_ms=9, text="Oui.", language="fr", engine="scripted"), 0)
+    past.append(Final(utterance=2, start_ms=9, end_ms=10, text="", language="nn", engine="scripted"), 0)
+    async with working(script=spoken("de"), log=past) as room:
+        assert (await utter(room, 1))[-1] == "fr"
+
+
+async def test_a_translation_tells_what_it_was_made_from() -> None:
+    async with working(RecogniseStage(task="translate"), spoken("pl")) as room:
+        await utter(room, 1)
+        (final,) = finals(room.log)
+        assert (final.language, final.translated_from) == ("en", "pl")
+        assert room.engine.contexts[-1].task == "translate"

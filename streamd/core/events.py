@@ -63,7 +63,8 @@ class Final(_Record):
     end_ms: int
     text: str
     words: tuple[Word, ...] = ()
-    language: str | None = None
+    language: str | None = None  # of `text`
+    translated_from: str | None = None  # the language that was spoken, where `text` is a translation
     engine: str
     fallback: bool = False  # True: not the engine that was asked for, or what was left after a fault
 

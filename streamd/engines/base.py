@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from streamd.core.audio import Pcm
+from streamd.core.languages import Belief, Evidence
 from streamd.core.words import HypothesisWord, join
 
-__all__ = ["Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "UnknownUtterance"]
+__all__ = ["Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "Task", "UnknownUtterance"]
+
+Task = Literal["transcribe", "translate"]
+"""Words as they were spoken, or what they mean in English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +21,10 @@ class Context:
 
     committed: str = ""  # text of this utterance that was shown for good: the hypothesis must begin with it
     previous: str = ""  # what was said before this utterance
-    language: str | None = None  # BCP 47 primary tag; None: detect
+    language: str | None = None  # one of core.languages.TAGS; None: detect it, and weigh that against `languages`
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect
+    languages: Belief = field(default_factory=dict)  # that are likely; empty: any of them
+    task: Task = "transcribe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,10 @@ class Hypothesis:
 
     words: tuple[HypothesisWord, ...]
     engine: str
-    language: str | None = None
+    language: str | None = None  # that is spoken
     covered_s: float = 0.0  # seconds of the utterance that this guess has heard
     timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics
+    evidence: Evidence = field(default_factory=Evidence)  # of the language; empty where none was detected
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ Options, and the keys of a script (TOML, or JSON by its suffix; a JSON list is a
     text = "the light is on" # one word every word_s; an utterance that ends earlier has its words closer together
     word_s = 0.4
     id = "default/7"         # only for the utterance of this name, which gets no other
-    language = "en"
+    language = "en"          # that is heard; the context may know better
     [[utterances]]
     words = [{ text = " on", start_s = 0.2, end_s = 0.5, confidence = 0.8, at_first = " off", until_s = 1.0 }]
     [[faults]]
@@ -41,6 +41,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamd.core.audio import SAMPLE_RATE, Pcm
+from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, UnknownUtterance
 from streamd.errors import ConfigError
 
@@ -230,7 +231,9 @@ class ScriptedEngine:
             entry = self._entry(utterance_id, heard_s)
         words = _after(context.committed, entry.shown(heard_s, last), heard_s)
         took_ms = 1_000 * (time.perf_counter() - started)
-        return Hypothesis(tuple(words), NAME, entry.language or context.language, heard_s, {"decoder": took_ms})
+        heard = Evidence({entry.language: 1.0} if entry.language and not context.language else {}, heard_s)
+        language = context.language or (likeliest(weigh(context.languages, heard)) if heard.probabilities else None)
+        return Hypothesis(tuple(words), NAME, language, heard_s, {"decoder": took_ms}, heard)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""

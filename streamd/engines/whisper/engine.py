@@ -15,9 +15,11 @@ import ctranslate2
 import numpy as np
 
 from streamd.core.audio import Pcm
+from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import spelled
-from streamd.engines.base import Context, Hypothesis, HypothesisWord, UnknownUtterance
+from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
 from streamd.engines.whisper.evidence import believable
+from streamd.engines.whisper.languages import check, detect
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
 from streamd.engines.whisper.text import Tokens, TokenSpan
 from streamd.errors import UnavailableError
@@ -35,7 +37,7 @@ MAX_TOKENS = 224
 MIN_SOUND_S = 0.1  # less than this holds no word
 ENCODER_FRAME_S = 0.02
 LONGEST_WORD_S = 2.0  # pause behind it included
-DETECT_AFTER_S = 1.5  # sound needed before the detected language is kept for the utterance
+DETECT_S = 5.0  # the language is detected in so much sound, no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Options:
     device: str = "cpu"
     threads: int = 1
     beam_size: int = 5
+    task: Task = "transcribe"  # what will be asked of it …
+    languages: tuple[str, ...] = ()  # … and in which languages, where that is known
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class _State:
 
     mel: LogMel
     language: str | None = None
-    settled: bool = False  # the language is not detected again
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class WhisperEngine:
         self._options = options
         self._tokens = Tokens(folder / "tokenizer.json")
         self._model = _load(folder, options)
+        check(folder, self._tokens, self._model.is_multilingual, options.task, options.languages)
         self._bands = int(self._model.n_mels)
         self._open: dict[str, _State] = {}
 
@@ -111,7 +116,7 @@ class WhisperEngine:
         words: tuple[HypothesisWord, ...] = ()
         if heard_s >= MIN_SOUND_S:
             words = self._guess(state, last, context, watch)
-        return Hypothesis(words, self.name, state.language, heard_s, watch.ms)
+        return Hypothesis(words, self.name, state.language, heard_s, watch.ms, state.evidence)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""
@@ -131,7 +136,9 @@ class WhisperEngine:
         while words and words[-1].start_s + LONGEST_WORD_S < state.mel.seconds:
             # No word is so long: Whisper likes to stop at a pause and leave the rest unheard.
             start_s = words[-1].start_s + LONGEST_WORD_S / 2
-            rest = self._words(self._encode(state, context, watch, start_s), Context(), last, watch)
+            rest = self._words(
+                self._encode(state, context, watch, start_s), replace(context, committed=""), last, watch
+            )
             if not rest:
                 break
             words = (*words[:-1], replace(words[-1], end_s=start_s), *(_later(word, start_s) for word in rest))
@@ -156,7 +163,7 @@ class WhisperEngine:
 
     def _words(self, heard: _Heard, context: Context, last: bool, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
         """One decoding that goes on from `context.committed`, aligned with the sound."""
-        start = self._tokens.start_sequence(heard.language if self._model.is_multilingual else None)
+        start = self._tokens.start_sequence(heard.language if self._model.is_multilingual else None, context.task)
         decoded = self._decode(heard, start, context, last)
         watch.lap("decoder")
         words = self._align(heard, start, decoded.tokens)
@@ -165,13 +172,12 @@ class WhisperEngine:
 
     def _settle_language(self, state: _State, encoded: ctranslate2.StorageView, context: Context) -> None:
         if not self._model.is_multilingual:
-            state.language, state.settled = "en", True
+            state.language = "en"
         elif context.language is not None:
-            state.language, state.settled = context.language, True
-        elif not state.settled:
-            state.settled = state.mel.seconds >= DETECT_AFTER_S
-            token, _ = self._model.detect_language(encoded)[0][0]
-            state.language = token.strip("<|>")
+            state.language = context.language
+        elif state.evidence.heard_s < min(DETECT_S, state.mel.seconds):
+            state.evidence = detect(self._model, encoded, state.mel.seconds)
+            state.language = likeliest(weigh(context.languages, state.evidence))
 
     def _decode(self, heard: _Heard, start: Sequence[int], context: Context, last: bool) -> _Decoded:
         committed = self._tokens.encode(context.committed)

@@ -1,0 +1,41 @@
+"""What is spoken, and whether a model can write it down as it is asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ctranslate2
+
+from streamd.core.languages import Evidence
+from streamd.engines.base import Task
+from streamd.engines.whisper.text import Tokens
+from streamd.errors import UnavailableError
+
+LIKELY = 0.005  # what is less likely is left out
+
+
+def detect(model: ctranslate2.models.Whisper, encoded: ctranslate2.StorageView, heard_s: float) -> Evidence:
+    """What a multilingual model makes of the language of `heard_s` seconds of sound."""
+    ranking = model.detect_language(encoded)[0]
+    return Evidence({token.strip("<|>"): chance for token, chance in ranking if chance >= LIKELY}, heard_s)
+
+
+def check(folder: Path, tokens: Tokens, multilingual: bool, task: Task, languages: tuple[str, ...]) -> None:
+    """Raises UnavailableError, with the way out, if the model in `folder` can't do what the pipeline asks for."""
+    name = folder.name
+    if task == "translate" and not multilingual:
+        raise UnavailableError(
+            f"recognise.task = translate: the model {name} knows English only; "
+            "set engines.whisper.model to a multilingual one, such as base"
+        )
+    if task == "translate" and "turbo" in name:  # it was trained on transcription alone (openai/whisper #2363)
+        raise UnavailableError(
+            f"recognise.task = translate: the model {name} was not made to translate; "
+            "set engines.whisper.model to another one, such as base or large-v3"
+        )
+    for tag in languages:
+        if tag != "en" and not (multilingual and tokens.is_language(tag)):
+            raise UnavailableError(
+                f"recognise.language = {tag}: the model {name} does not know it; "
+                "set engines.whisper.model to a multilingual one, such as base"
+            )
