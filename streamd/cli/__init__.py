@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from streamd import __version__
-from streamd.cli import live, machine, recordings
+from streamd.cli import bench, live, machine, recordings
 from streamd.errors import StreamdError
 
 STDERR = 2
@@ -29,6 +29,7 @@ app.command()(recordings.transcribe)
 app.command()(recordings.export)
 app.command()(machine.devices)
 app.command()(machine.check)
+app.command()(bench.bench)
 app.add_typer(machine.models, name="models")
 
 
