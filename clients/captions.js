@@ -8,9 +8,13 @@ const SPOKEN_LOG = 200; // the same for screen readers
 const AT_END_PX = 40; // this close to the end counts as following
 const QUIET_MS = 1_000; // what was said before one came is there to be read, and not read aloud
 
-/** One utterance. Text that stands is only ever appended to, so that it can be selected and does not flicker. */
+/**
+ * One utterance. Text that stands is only ever appended to, so that it can be selected and does not flicker; what a
+ * second reading corrects is put right in its place if no line moves.
+ */
 class Line {
-  constructor(tag, id) {
+  constructor(tag, id, corrects) {
+    this.corrects = corrects;
     this.element = document.createElement(tag);
     this.element.dir = "auto";
     this.element.dataset.id = id;
@@ -28,7 +32,9 @@ class Line {
 
   show(item) {
     if (item === this.item) return;
+    const wasFinal = this.item?.isFinal;
     this.item = item;
+    if (item.isRevised && wasFinal) return this.corrects && this.#correct(item);
     const standing = this.stable.data;
     if (!item.stable.startsWith(standing)) this.stable.data = item.stable;
     else if (item.stable !== standing) this.stable.appendData(item.stable.slice(standing.length));
@@ -38,15 +44,23 @@ class Line {
     this.element.className = item.isFinal ? `${item.kind} final` : item.kind;
     if (item.language) this.element.lang = item.language;
   }
+
+  #correct({ text }) {
+    const [standing, height] = [this.stable.data, this.element.offsetHeight];
+    this.stable.data = text;
+    if (this.element.offsetHeight !== height) this.stable.data = standing;
+  }
 }
 
 /** Shows items as the children of an element; touches only those that changed. */
 class Lines {
   #box;
   #tag;
+  #corrects;
   #lines = new Map(); // id → Line, ascending like the children
 
-  constructor(box, tag = "p") {
+  constructor(box, tag = "p", corrects = true) {
+    this.#corrects = corrects;
     this.#box = box;
     this.#tag = tag;
   }
@@ -68,7 +82,7 @@ class Lines {
   }
 
   #insert(id, next) {
-    const line = new Line(this.#tag, id);
+    const line = new Line(this.#tag, id, this.#corrects);
     this.#lines.set(id, line);
     this.#box.insertBefore(line.element, next);
     return line;
@@ -82,7 +96,7 @@ class SpokenLog {
 
   constructor(log, list = log, tag = "p") {
     this.#log = log;
-    this.#lines = new Lines(list, tag);
+    this.#lines = new Lines(list, tag, false); // a whole line would be read again for one word
   }
 
   show(view) {

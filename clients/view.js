@@ -6,7 +6,8 @@
 // 4. An utterance without text is not shown.
 // 5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could
 //    journal their words, and a reader that comes later never hears of them.
-// 6. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+// 6. A second reading replaces text and words of an utterance that has its final, and does nothing to any other one.
+// 7. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 //
 // No DOM, no network, no clock.
 
@@ -64,6 +65,12 @@ export class View {
     return true;
   }
 
+  reread(item) {
+    if (!this.#items.get(item.id)?.isFinal) return false;
+    this.put(item);
+    return true;
+  }
+
   dropUnfinished() {
     this.#order = this.#order.filter((id) => this.#items.get(id).isFinal || !this.#items.delete(id));
   }
@@ -81,6 +88,7 @@ export class View {
 const TAKE = {
   partial: (view, message) => view.hear(partial(message)),
   final: (view, message) => view.hear(final(message)),
+  revised: (view, message) => view.reread({ ...final(message), isRevised: true }),
   gap: (view, message) => {
     if (message.reason === "restart") view.dropUnfinished();
     view.put(interruption(message));
@@ -102,6 +110,7 @@ function partial({ utterance, rev, start_ms, end_ms, text, committed }) {
     stable: points.slice(0, committed).join(""),
     tentative: points.slice(committed).join(""),
     isFinal: false,
+    isRevised: false,
   };
 }
 
@@ -116,6 +125,7 @@ function final({ utterance, start_ms, end_ms, text, words, language, engine }) {
     stable: text,
     tentative: "",
     isFinal: true,
+    isRevised: false,
     words,
     language,
     engine,

@@ -30,7 +30,8 @@ DEFAULT = "default"
 COMMAND_LINE = "command line"
 PREFIX = "STREAMD_"
 NOT_SETTINGS = frozenset({"STREAMD_CONFIG", "STREAMD_TOKEN", "STREAMD_TEST_MODELS", "STREAMD_REQUIRE_ALL"})
-PLANNED_STAGES = frozenset({"commands", "gemma", "push", "second_pass", "sounds", "speakers", "translate"})
+PLANNED_STAGES = frozenset({"commands", "gemma", "push", "sounds", "speakers", "translate"})
+OPTIONAL_STAGES = frozenset({"revise"})
 _SECRETS = "server.tokens."
 
 
@@ -154,15 +155,17 @@ def _pipeline_file(given: Sequence[_Given]) -> Path:
 
 
 def _from_pipeline(path: Path) -> Iterator[_Given]:
-    """A table that is present is a stage that runs; so far, all the stages there are have to."""
+    """A table that is present is a stage that runs; all but OPTIONAL_STAGES have to."""
     table, lines = _read(path)
     places = _Places(path, lines)
     for stage in table:
         if stage in PLANNED_STAGES:
             raise ConfigError(f"{places[stage]}: the stage [{stage}] is not built yet; use --pipeline captions")
     for stage in Pipeline.model_fields:
-        if stage not in table:
+        if stage not in table and stage not in OPTIONAL_STAGES:
             raise ConfigError(f"{_relative(path)}: the stage [{stage}] is missing; captions need it (it may be empty)")
+    if "revise" in table and not table["revise"].get("model"):
+        raise ConfigError(f'{places["revise"]}: the stage [revise] needs a model, such as model = "base"')
     yield from _walk(table, "pipeline.", places)
 
 

@@ -20,19 +20,20 @@ from streamd.bridge import EngineHost, OneThread, in_thread
 from streamd.core.events import Event
 from streamd.core.log import Log
 from streamd.engines.base import EngineSpec
-from streamd.errors import StreamdError
+from streamd.errors import ConfigError, StreamdError
 from streamd.feed import now_ms
 from streamd.hub import Hub
 from streamd.metrics import Metrics
 from streamd.server import serve
 from streamd.session import Session
-from streamd.settings import Settings
+from streamd.settings import RecogniseStage, Settings
 from streamd.sources import MediaFile, Source, open_source
 from streamd.store import Journal, retain
 
 LOOP_PROBE_S = 0.25
 GIVE_UP_S = 1.0  # a source that does not even close in this time is left
 FILE_HANGOVER_MS = 1_200  # more context makes fewer errors
+SECOND_NICENESS = 10  # the second pass takes what the first one leaves
 MOST_THREADS = 4  # utterances do not divide further
 
 _log = logging.getLogger(__name__)
@@ -49,10 +50,10 @@ class Running:
 
 def run(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
-    spec = engine_spec(settings)
+    specs = engine_spec(settings), second_spec(settings)
     source = open_source(settings.source, fast=settings.source.fast)
     with _unwrapped():
-        uvloop.run(_live(settings, spec, source, announce))
+        uvloop.run(_live(settings, specs, source, announce))
 
 
 def transcribe(
@@ -76,19 +77,43 @@ def engine_spec(settings: Settings) -> EngineSpec:
     engines = settings.engines
     threads = engines.whisper.threads or min(MOST_THREADS, os.cpu_count() or 1)
     recognise = settings.pipeline.recognise
-    fixed = () if recognise.language == "auto" else (recognise.language,)
     match recognise.engine:
         case "scripted":
             return EngineSpec("scripted", engines.scripted.model_dump(mode="json", exclude_none=True), threads)
         case "whisper":
             folder = models.locate(engines.whisper.model, settings.models)
             options = engines.whisper.model_dump(include={"compute_type", "device", "beam_size"})
-            asked = {"task": recognise.task, "languages": (*recognise.languages, *fixed)}
-            return EngineSpec("whisper", options | asked | {"model_path": str(folder), "threads": threads}, threads)
+            options |= {"model_path": str(folder), "threads": threads, **_asked(recognise)}
+            return EngineSpec("whisper", options, threads)
+
+
+def second_spec(settings: Settings) -> EngineSpec | None:
+    """What the worker of the second pass builds; None where there is none. Raises as engine_spec, and ConfigError."""
+    stage, engines = settings.pipeline.revise, settings.engines
+    if not stage.model:
+        return None
+    if stage.model == engines.whisper.model and settings.pipeline.recognise.engine == "whisper":
+        raise ConfigError(f"the stage [revise] needs another model than {stage.model}, which hears everything already")
+    recognise = settings.pipeline.recognise
+    options = engines.whisper.model_dump(include={"compute_type", "device"}) | {
+        "model_path": str(models.locate(stage.model, settings.models)),
+        "threads": stage.threads,
+        "beam_size": stage.beam_size,
+    }
+    return EngineSpec("whisper", options | _asked(recognise), stage.threads, SECOND_NICENESS)
+
+
+def _asked(recognise: RecogniseStage) -> dict[str, object]:
+    """What a model must be able to do."""
+    fixed = () if recognise.language == "auto" else (recognise.language,)
+    return {"task": recognise.task, "languages": (*recognise.languages, *fixed)}
 
 
 async def _live(
-    settings: Settings, spec: EngineSpec, source: Source | None, announce: Callable[[Running], None]
+    settings: Settings,
+    specs: tuple[EngineSpec, EngineSpec | None],
+    source: Source | None,
+    announce: Callable[[Running], None],
 ) -> None:
     """Parts stop in the reverse of the order in which they start."""
     metrics = Metrics()
@@ -96,14 +121,19 @@ async def _live(
     async with contextlib.AsyncExitStack() as stack:
         thread = stack.enter_context(contextlib.closing(OneThread()))
         journal = await stack.enter_async_context(_journal(settings, thread))
-        engine = _engine(spec, settings, metrics, lambda _state, _detail: hub.engine_changed())
+        engine = _engine(specs[0], settings, metrics, lambda _state, _detail: hub.engine_changed())
         stack.push_async_callback(engine.close)
-        hub = await stack.enter_async_context(Hub(settings, engine, metrics, journal, thread))
+        second = _second(specs[1], settings) if specs[1] else None
+        if second is not None:
+            stack.push_async_callback(second.close)
+        hub = await stack.enter_async_context(Hub(settings, engine, metrics, journal, thread, second))
         server = await stack.enter_async_context(serve(settings.server, hub, metrics))
         session = await hub.open(settings.session)
         announce(Running(server.url, source.name if source else None, session.name))
         async with asyncio.TaskGroup() as tasks:
             chores = [tasks.create_task(engine.start()), tasks.create_task(_probe_loop(metrics))]
+            if second is not None:
+                chores.append(tasks.create_task(second.start()))
             if source is not None:
                 chores.append(tasks.create_task(_listen(session, source)))
             if journal is not None:
@@ -155,6 +185,12 @@ def _engine(
         metrics=metrics,
         on_change=on_change,
     )
+
+
+def _second(spec: EngineSpec, settings: Settings) -> EngineHost:
+    """Without metrics: its calls are none that anybody waits for."""
+    engines = settings.engines
+    return EngineHost(spec, deadline_s=settings.pipeline.revise.deadline_s, start_deadline_s=engines.start_deadline_s)
 
 
 async def _listen(session: Session, source: Source) -> None:

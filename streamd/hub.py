@@ -32,10 +32,17 @@ class Hub:
     """The daemon's sessions by name. Use as an async context manager; leaving it flushes the journal."""
 
     def __init__(
-        self, settings: Settings, recogniser: Recogniser, metrics: Metrics, journal: Journal | None, thread: OneThread
+        self,
+        settings: Settings,
+        recogniser: Recogniser,
+        metrics: Metrics,
+        journal: Journal | None,
+        thread: OneThread,
+        second: Recogniser | None = None,
     ) -> None:
         self._settings = settings
         self._recogniser = recogniser
+        self._second = second  # of the second pass
         self._metrics = metrics
         self._journal = journal
         self._thread = thread
@@ -143,7 +150,9 @@ class Hub:
 
     async def _begin(self, name: str) -> Session:
         if self._journal is None:
-            session = Session(Log(name, uuid4().hex), self._recogniser, self._settings, self._metrics)
+            session = Session(
+                Log(name, uuid4().hex), self._recogniser, self._settings, self._metrics, second=self._second
+            )
         else:
             loaded = await self._thread.run(self._journal.load, name, now_ms())
             session = self._restore(loaded, name)
@@ -172,6 +181,7 @@ class Hub:
             self._metrics,
             position_ms=loaded.last_end_ms,
             unheard=(lambda: loaded.unheard(now_ms())) if resumes else None,
+            second=self._second,
         )
         for event in loaded.interrupted:
             if isinstance(event.body, Partial):

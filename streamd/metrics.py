@@ -58,6 +58,12 @@ class Metrics:
             "kind",
             "outcome",
         )
+        self.second_readings = self._new(
+            Counter,
+            "second_readings",
+            "Utterances for the second pass by outcome (changed, same, doubtful, skipped, failed).",
+            "outcome",
+        )
         self.respawns = self._new(Counter, "respawns", "Workers started again after the first.", "engine")
 
         # log and readers

@@ -16,6 +16,7 @@ from streamd.core.log import Log
 from streamd.core.segment import BRIDGED_FRAMES, Segmenter
 from streamd.feed import Feed
 from streamd.metrics import Metrics
+from streamd.reviser import Reviser
 from streamd.server.hub import SourceBusy
 from streamd.settings import EndpointStage, Settings
 from streamd.sources import Missing, Notice, Source
@@ -43,6 +44,7 @@ class Session:
         *,
         position_ms: int = 0,
         unheard: Callable[[], tuple[int, int]] | None = None,
+        second: Recogniser | None = None,
     ) -> None:
         self.name = log.session
         self.log = log
@@ -58,6 +60,9 @@ class Session:
         self._vad = VoiceActivity(settings.pipeline.vad.gate)
         self._segmenter = Segmenter(rules(settings), self._first_frame)
         self._transcriber = Transcriber(self.feed, self._segmenter, recogniser, settings.pipeline.recognise, metrics)
+        self._reviser = None if second is None else Reviser(self.feed, second, metrics)
+        if self._reviser is not None:
+            self._transcriber.on_final = self._reviser.submit
         self._signal = SignalWatch(settings.source.no_signal_s)
         self.cut_short = False  # the last source was ended by another one or with the daemon
         self._source: Source | None = None
@@ -186,6 +191,8 @@ class Session:
         """The session's own tasks; cancel to stop."""
         async with asyncio.TaskGroup() as tasks:
             self._recognition = tasks.create_task(self._transcriber.run(), name=f"transcriber {self.name}")
+            if self._reviser is not None:
+                tasks.create_task(self._reviser.run(), name=f"reviser {self.name}")
             tasks.create_task(self._heartbeat(), name=f"heartbeat {self.name}")
 
     # the pipe

@@ -207,12 +207,22 @@ class RecogniseStage(_Table):
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect
 
 
+class ReviseStage(_Table):
+    """The second pass: a larger model reads finished utterances again, and corrects words of their finals."""
+
+    model: str = ""  # a name from `streamd models list`, or a folder; empty: no second pass
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 5
+    deadline_s: Annotated[float, Field(gt=0)] = 60.0  # a reading that takes longer is given up
+
+
 class Pipeline(_Table):
     """What happens to the sound: pipelines/NAME.toml."""
 
     vad: VadStage = VadStage()
     endpoint: EndpointStage = EndpointStage()
     recognise: RecogniseStage = RecogniseStage()
+    revise: ReviseStage = ReviseStage()
 
 
 class Settings(_Table):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from streamd.bridge import EngineFailed
@@ -65,6 +66,16 @@ class _Work:
         return self.utterance.end_ms - self.utterance.start_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An utterance that has its final, for whoever reads it again."""
+
+    final: Final
+    words: tuple[HypothesisWord, ...]  # of the final, seconds from the utterance's start
+    pcm: bytes
+    context: Context
+
+
 class Transcriber:
     """Turns the utterances of one session into events."""
 
@@ -81,6 +92,7 @@ class Transcriber:
         self._previous = ""
         self._languages: Belief = _expected(stage, feed.log)
         self._is_over = False  # nobody works any more
+        self.on_final: Callable[[Reading], None] | None = None  # told of what the engine has finished
         self.fault: str | None = None  # why the engine gave no answer lately
 
     @property
@@ -190,7 +202,11 @@ class Transcriber:
         self._previous = f"{self._previous} {caption.text}"[-_PREVIOUS_CHARACTERS:].strip()
         if caption.text:  # noise has no language
             self._languages = onwards(weigh(self._languages, hypothesis.evidence))
-        self._feed.append(self._final(work, caption, hypothesis))
+        final = self._final(work, caption, hypothesis)
+        self._feed.append(final)
+        if self.on_final is not None:
+            context = replace(self._context(work), committed="", language=hypothesis.language)
+            self.on_final(Reading(final, caption.words, bytes(work.utterance.pcm), context))
 
     def _give_up(self, work: _Work) -> None:
         """The engine has no answer: what readers were shown for good stays, the rest is said to be missing."""
@@ -215,22 +231,25 @@ class Transcriber:
             start_ms=start_ms,
             end_ms=work.utterance.end_ms,
             text=caption.text,
-            words=tuple(_word(word, start_ms) for word in caption.words if word.text.strip()),
+            words=on_the_wire(caption.words, start_ms),
             language=hypothesis.language if not self._translates else ENGLISH,
             translated_from=hypothesis.language if self._translates else None,
             engine=hypothesis.engine,
         )
 
-    async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:
-        """One engine call; None where the engine failed for good."""
-        context = Context(
+    def _context(self, work: _Work) -> Context:
+        return Context(
             committed=work.stabiliser.committed,
             previous=self._previous,
             language=work.language if self._stage.language == "auto" else self._stage.language,
+            vocabulary=self._stage.vocabulary,
             languages=self._languages,
             task=self._stage.task,
-            vocabulary=self._stage.vocabulary,
         )
+
+    async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:
+        """One engine call; None where the engine failed for good."""
+        context = self._context(work)
         key = f"{self._feed.log.session}/{work.number}"
         if work.utterance.ended == "split":  # the engine heard more than belongs to it: it hears it afresh
             await self._recogniser.forget(key)
@@ -251,6 +270,11 @@ def _expected(stage: RecogniseStage, log: Log) -> Belief:
     finals = (event.body for event in reversed(log.since(0)) if isinstance(event.body, Final))
     spoken = next((body.translated_from or body.language for body in finals if body.text), None)
     return expecting(stage.languages, spoken)
+
+
+def on_the_wire(words: Sequence[HypothesisWord], offset_ms: int) -> tuple[Word, ...]:
+    """Words of an utterance that begins at `offset_ms`, as readers get them."""
+    return tuple(_word(word, offset_ms) for word in words if word.text.strip())
 
 
 def _word(word: HypothesisWord, offset_ms: int) -> Word:

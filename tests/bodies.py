@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from streamd.core.events import Body, Ended, Final, Gap, Partial, Status, Welcome, Word
+from streamd.core.events import Body, Change, Ended, Final, Gap, Partial, Revised, Status, Welcome, Word
 
 MS = st.integers(0, 2**40)
 # Half of a surrogate pair is no text: neither JSON nor SQLite can hold it.
@@ -25,6 +25,16 @@ FINALS = st.builds(
     engine=TEXT,
     fallback=st.booleans(),
 )
+REVISIONS = st.builds(
+    Revised,
+    utterance=st.integers(1, 6),
+    start_ms=MS,
+    end_ms=MS,
+    text=TEXT,
+    changes=st.lists(st.builds(Change, start=MS, stop=MS, text=TEXT), max_size=3).map(tuple),
+    words=st.lists(WORDS, max_size=3).map(tuple),
+    engine=TEXT,
+)
 GAPS = st.builds(Gap, start_ms=MS, end_ms=MS, reason=TEXT)
 STATUSES = st.builds(
     Status,
@@ -37,5 +47,5 @@ STATUSES = st.builds(
 ENDS = st.builds(Ended, audio_ms=MS)
 WELCOMES = st.builds(Welcome, epoch=TEXT, oldest=MS, newest=MS, server=TEXT)
 
-DURABLES: st.SearchStrategy[Final | Gap] = FINALS | GAPS
-BODIES: st.SearchStrategy[Body] = PARTIALS | FINALS | GAPS | STATUSES | ENDS
+DURABLES: st.SearchStrategy[Final | Revised | Gap] = FINALS | REVISIONS | GAPS
+BODIES: st.SearchStrategy[Body] = PARTIALS | FINALS | REVISIONS | GAPS | STATUSES | ENDS

@@ -8,13 +8,16 @@ repeated partials, readers that sleep, lose their connection or hear something t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Status, Word
+from streamd.core.events import Body, Ended, Event, Final, Gap, Partial, Revised, Status, Word
 from streamd.core.log import Log
+from streamd.core.revise import revise
 from streamd.core.view import Item, Utterance, View
+from streamd.core.words import HypothesisWord
 
 VECTORS = Path(__file__).parent / "vectors"
 WORDS = ("truth", "universally", "🎉", "👩🏽‍🦰", "नमस्ते", "दुनिया", "字幕", "𐍈𐌹", "naïve", "e\u0301te\u0327", "<b>&amp;")
@@ -70,7 +73,7 @@ class Room:
         epoch = f"epoch-{self.epochs}"
         return Log("room", epoch, next_seq=next_seq, history=history, write_ahead=self.write_ahead)
 
-    def _append(self, body: Partial | Final | Gap | Status | Ended) -> Event:
+    def _append(self, body: Body) -> Event:
         self.now_ms += 40
         return self.log.append(body, self.now_ms)
 
@@ -111,6 +114,18 @@ class Room:
         self._append(
             Final(utterance=utterance, start_ms=utterance, end_ms=self.now_ms, text=text, words=words, engine=engine)
         )
+
+    def read_again(self) -> None:
+        """Also what nobody was told of yet, and what was read again before."""
+        finals = [event.body for event in self.log.since(0) if isinstance(event.body, Final)]
+        if finals:
+            final = self.random.choice(finals)
+            revision = revise(heard(final.text), heard(final.text[: self.random.randint(0, 9)] + self.say()))
+            times = {"start_ms": final.start_ms, "end_ms": final.end_ms}
+            again = Revised(
+                utterance=final.utterance, text=revision.text, changes=revision.changes, engine="second", **times
+            )
+            self._append(again)
 
     def lose_sound(self) -> None:
         self._append(Gap(start_ms=self.now_ms, end_ms=self.now_ms + self.random.randrange(9_000), reason="overflow"))
@@ -173,10 +188,16 @@ class Room:
 
 
 _USUAL = (
-    *(Room.begin, Room.revise, Room.revise, Room.finish, Room.finish, Room.lose_sound, Room.tell, Room.end),
+    *(Room.begin, Room.revise, Room.revise, Room.finish, Room.finish, Room.lose_sound, Room.tell),
+    *(Room.read_again, Room.end),
     *(Room.write, Room.write_some, Room.somebody_polls, Room.somebody_reconnects, Room.somebody_hears_again),
 )
 _RARE = (Room.crash, Room.crash, Room.forget)
+
+
+def heard(text: str) -> tuple[HypothesisWord, ...]:
+    """Words that make up `text`."""
+    return tuple(HypothesisWord(word, 0.0, 0.0) for word in re.findall(r"\s*\S+", text.rstrip()))
 
 
 def play(random: Random, steps: int) -> Room:

@@ -156,7 +156,7 @@ def test_long_sessions_wait_longer_for_the_end_of_a_sentence() -> None:
 def keys(path: Path) -> set[str]:
     table, found = "", set()
     for line in path.read_text().splitlines():
-        if header := re.match(r"\[([\w.]+)\]", line):
+        if header := re.match(r"(?:# )?\[([\w.]+)\]", line):
             table = header[1] + "."
         elif key := re.match(r"(?:# )?(\w+) = ", line):
             found.add(table + key[1])
@@ -231,6 +231,12 @@ def test_a_language_that_whisper_does_not_know_is_refused() -> None:
     assert 'pipeline.recognise.language = "xx": should be auto or one of Whisper\'s languages: af, am, ' in message
 
 
+def test_languages_that_come_into_question_must_be_known() -> None:
+    message = refused("pipeline.recognise.languages=['de', 'auto']")
+    assert "pipeline.recognise.languages = " in message
+    assert "'auto' should be one of Whisper's languages: af, am, " in message
+
+
 def test_a_name_with_a_space_is_explained() -> None:
     assert refused("session=a b").startswith("--set session: session = \"a b\": should be 1 to 64 letters, digits, '.'")
 
@@ -267,6 +273,15 @@ def test_a_missing_stage(tmp_path: Path) -> None:
     pipeline = write(tmp_path / "p.toml", "[vad]\n[endpoint]\n")
     message = refused(f"pipeline_name={pipeline}")
     assert message == "p.toml: the stage [recognise] is missing; captions need it (it may be empty)"
+
+
+def test_a_second_pass_needs_a_model(tmp_path: Path) -> None:
+    stages = "[vad]\n[endpoint]\n[recognise]\n[revise]\n"
+    message = refused(f"pipeline_name={write(tmp_path / 'p.toml', stages)}")
+    assert message == 'p.toml:4: the stage [revise] needs a model, such as model = "base"'
+    pipeline = write(tmp_path / "q.toml", stages + 'model = "small"\n')
+    assert load(None, [f"pipeline_name={pipeline}"], {}).settings.pipeline.revise.model == "small"
+    assert load(None, ["pipeline.revise.model=base"], {}).settings.pipeline.revise.model == "base"
 
 
 def test_an_unknown_pipeline_names_the_known_ones(home: Path) -> None:

@@ -18,6 +18,9 @@ FIELDS = {
     "welcome": {"protocol", "epoch", "oldest", "newest", "server"},
     "partial": {"utterance", "rev", "start_ms", "end_ms", "text", "committed"},
     "final": {"utterance", "start_ms", "end_ms", "text", "words", "language", "translated_from", "engine", "fallback"},
+    "revised": {
+        *("utterance", "start_ms", "end_ms", "text", "changes", "words", "language", "translated_from", "engine"),
+    },
     "gap": {"start_ms", "end_ms", "reason"},
     "status": {"state", "lag_ms", "source", "engine", "detail"},
     "ended": {"audio_ms"},

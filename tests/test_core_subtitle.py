@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd.core.events import Body, Final, Gap, Partial, Word
+from streamd.core.events import Body, Change, Final, Gap, Partial, Revised, Word
 from streamd.core.log import Log
-from streamd.core.subtitle import FORMATS, LINE_COLUMNS, MAX_CUE_MS, MIN_CUE_MS, Cue, cues, render, stream
+from streamd.core.subtitle import FORMATS, LINE_COLUMNS, MAX_CUE_MS, MIN_CUE_MS, Cue, Format, cues, render, stream
 from streamd.core.view import Item, fold
 
 
@@ -183,6 +183,26 @@ def test_jsonl_is_what_went_over_the_wire() -> None:
     assert render(shown, "jsonl").splitlines() == [item.event.json for item in shown[:2]]
     first = json.loads(render(shown, "jsonl").splitlines()[0])
     assert (first["type"], first["seq"], first["text"]) == ("final", 1_000, "Fish & <chips>")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_transcripts_hold_what_the_second_reading_made_of_it(format: Format) -> None:  # noqa: A002 - as the parameter
+    revised = Revised(
+        utterance=1,
+        start_ms=0,
+        end_ms=600,
+        text="Ask Lasecki.",
+        changes=(Change(start=4, stop=12, text="Lasecki."),),
+        words=said("Ask Lasecki.").words,
+        language="en",
+        engine="second",
+    )
+    text = render(items(said("Ask Lasagne."), revised), format)
+    assert "Ask Lasecki." in text
+    assert "Lasagne" not in text
+    if format == "jsonl":
+        line = json.loads(text)
+        assert (line["type"], line["engine"], line["language"]) == ("final", "second", "en")
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -13,14 +13,27 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from websockets.sync.client import connect
 
 from streamd import daemon
-from streamd.core.events import Ended, Event, Final, Gap, Status
-from streamd.daemon import Running, engine_spec, run, transcribe
-from streamd.errors import StreamdError, UnavailableError
-from streamd.settings import Engines, Pipeline, RecogniseStage, Scripted, Server, Settings, Source, Store, Whisper
+from streamd.core.events import Ended, Event, Final, Gap, Revised, Status
+from streamd.core.view import fold
+from streamd.daemon import Running, engine_spec, run, second_spec, transcribe
+from streamd.errors import ConfigError, StreamdError, UnavailableError
+from streamd.settings import (
+    Engines,
+    Pipeline,
+    RecogniseStage,
+    ReviseStage,
+    Scripted,
+    Server,
+    Settings,
+    Source,
+    Store,
+    Whisper,
+)
 from streamd.store import Journal
 from tests.gate import Gate
 from tests.parts import Played, speech
@@ -284,3 +297,36 @@ def test_files_are_transcribed_and_a_broken_one_spoils_none(tmp_path: Path) -> N
         assert [event.body.type for event in finals] == ["final"] * len(finals) != []
         assert progress[path] == sorted(progress[path])
         assert progress[path][-1] > 3_000
+
+
+# --- the second pass ---
+
+
+def test_the_second_pass_has_a_model_of_its_own(tiny_en: Path, base: Path) -> None:
+    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
+    stage = ReviseStage(model=str(base), threads=2, beam_size=3)
+    spec = second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=stage)))
+    assert spec is not None
+    assert (spec.kind, spec.threads, spec.niceness) == ("whisper", 2, daemon.SECOND_NICENESS)
+    assert (spec.options["model_path"], spec.options["beam_size"]) == (str(base), 3)
+    assert second_spec(Settings()) is None
+    with pytest.raises(ConfigError, match="needs another model than"):
+        second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=ReviseStage(model=str(tiny_en)))))
+
+
+@pytest.mark.model
+def test_a_larger_model_corrects_what_was_said(base: Path, tmp_path: Path) -> None:
+    """Its process stands back behind the first one's; what it corrects is journalled and served."""
+    plain = settings(source=str(JFK), journal=tmp_path / "journal.sqlite3")
+    pipeline = plain.pipeline.model_copy(update={"revise": ReviseStage(model=str(base))})
+
+    def visit(running: Running) -> None:
+        read(running, lambda event: isinstance(event.body, Revised) and "your country" in event.body.text)
+        nice = [child.nice() for child in psutil.Process().children() if "streamd.engines.worker" in child.cmdline()]
+        assert max(nice) - min(nice) == daemon.SECOND_NICENESS
+        text = get(running, "v1/sessions/default/transcript.txt").text
+        assert "country" in text
+
+    live(plain.model_copy(update={"pipeline": pipeline}), visit)
+    with closing(Journal.read(tmp_path / "journal.sqlite3")) as journal:
+        assert any("country" in item.text for item in fold(journal.history("default")).items)

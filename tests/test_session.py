@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Status
+from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status
 from streamd.core.log import Log
+from streamd.core.view import fold
 from streamd.engines.scripted import build
 from streamd.errors import UnavailableError
 from streamd.metrics import Metrics
@@ -250,3 +251,20 @@ async def test_summary_and_history() -> None:
         assert session.idle_s >= 0
         session.readers = 1
         assert session.idle_s == 0
+
+
+async def test_a_second_pass_corrects_finals_and_holds_nothing_up() -> None:
+    """The source ends although the second engine never answers; then it does."""
+    second = Inline(build({"utterances": ["something else"]}))
+    second.may_answer.clear()
+    session = Session(Log("room", "e"), Inline(build({})), Settings(), Metrics(), second=second)
+    async with asyncio.timeout(GUARD_S):
+        work = asyncio.create_task(session.run())
+        await session.hear(Played(speech()))
+        assert isinstance(session.log.since(0)[-1].body, Ended)
+        second.may_answer.set()
+        count = len(finals(session.log))
+        await until(lambda: sum(isinstance(event.body, Revised) for event in session.log.since(0)) == count)
+        work.cancel()
+        await asyncio.wait([work])
+    assert {item.text for item in fold(session.history()).items} == {"something else"}

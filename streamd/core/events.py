@@ -55,7 +55,7 @@ class Partial(_Record):
 
 
 class Final(_Record):
-    """What an utterance said. Never revised. `text` is empty where no word was found in the sound."""
+    """What an utterance said; only a second reading may change it. `text` is empty where no word was found."""
 
     type: Literal["final"] = "final"
     utterance: int
@@ -67,6 +67,29 @@ class Final(_Record):
     translated_from: str | None = None  # the language that was spoken, where `text` is a translation
     engine: str
     fallback: bool = False  # True: not the engine that was asked for, or what was left after a fault
+
+
+class Change(_Record):
+    """A piece of a text that another one replaces: `text[start:stop]`, in code points."""
+
+    start: int
+    stop: int
+    text: str
+
+
+class Revised(_Record):
+    """What a larger model read in an utterance afterwards. It takes the place of its final's text and words."""
+
+    type: Literal["revised"] = "revised"
+    utterance: int
+    start_ms: int
+    end_ms: int
+    text: str
+    changes: tuple[Change, ...]  # of the final's text; in order, none touches another
+    words: tuple[Word, ...] = ()
+    language: str | None = None  # of `text`
+    translated_from: str | None = None
+    engine: str
 
 
 class Gap(_Record):
@@ -108,8 +131,8 @@ class Ended(_Record):
     audio_ms: int
 
 
-Body = Partial | Final | Gap | Status | Ended
-DURABLE = (Final, Gap)  # journalled; they survive kill -9
+Body = Partial | Final | Revised | Gap | Status | Ended
+DURABLE = (Final, Revised, Gap)  # journalled; they survive kill -9
 _TaggedBody = Annotated[Body | Welcome, Field(discriminator="type")]
 _BODY: TypeAdapter[Body | Welcome] = TypeAdapter(_TaggedBody)
 _ENVELOPE = ("seq", "session", "at_ms")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from unicodedata import category, east_asian_width
 
+from streamd.core.events import Event, Final, Revised
 from streamd.core.view import Interruption, Item, Utterance
 
 Format = Literal["txt", "srt", "vtt", "jsonl"]
@@ -260,7 +261,15 @@ def _vtt(items: Iterable[Item]) -> Iterator[str]:
 
 
 def _jsonl(items: Iterable[Item]) -> Iterator[str]:
-    return (item.event.json + "\n" for item in items)
+    return (_settled(item.event).json + "\n" for item in items)
+
+
+def _settled(event: Event) -> Event:
+    """A second reading as the final that it makes."""
+    if not isinstance(event.body, Revised):
+        return event
+    body = Final(**event.body.model_dump(exclude={"type", "changes"}))
+    return Event.seal(body, seq=event.seq, session=event.session, at_ms=event.at_ms)
 
 
 def _clock(ms: int) -> str:

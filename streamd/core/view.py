@@ -6,7 +6,8 @@
 4. An utterance without text is not shown.
 5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could journal
    their words, and a reader that comes later never hears of them.
-6. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+6. A second reading replaces text and words of an utterance that has its final, and does nothing to any other one.
+7. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Status, Welcome, Word
+from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status, Welcome, Word
 
 _OVER = (None, "idle", "stopping")  # states in which no sound is expected
 
@@ -32,6 +33,7 @@ class Utterance:
     committed: int  # leading code points of `text` that never change any more
     rev: int
     is_final: bool
+    is_revised: bool  # a second reading has changed it
     words: tuple[Word, ...]
     language: str | None
     engine: str | None
@@ -95,6 +97,8 @@ class View:
         match body:
             case Partial() | Final():
                 return self._hear(body, event)
+            case Revised():
+                return self._reread(body, event)
             case Gap():
                 if body.reason == "restart":
                     self._items = {key: item for key, item in self._items.items() if _lasts(item)}
@@ -116,6 +120,13 @@ class View:
     def _hear(self, body: Partial | Final, event: Event) -> bool:
         known = self._items.get(body.utterance)
         if isinstance(known, Utterance) and (known.is_final or (isinstance(body, Partial) and body.rev < known.rev)):
+            return False
+        self._items[body.utterance] = _utterance(body, event)
+        return True
+
+    def _reread(self, body: Revised, event: Event) -> bool:
+        known = self._items.get(body.utterance)
+        if not (isinstance(known, Utterance) and known.is_final):
             return False
         self._items[body.utterance] = _utterance(body, event)
         return True
@@ -157,7 +168,7 @@ def _lasts(item: Item) -> bool:
     return isinstance(item, Interruption) or item.is_final
 
 
-def _utterance(body: Partial | Final, event: Event) -> Utterance:
+def _utterance(body: Partial | Final | Revised, event: Event) -> Utterance:
     committed, rev, words, language, engine = (
         (body.committed, body.rev, (), None, None)
         if isinstance(body, Partial)
@@ -170,7 +181,8 @@ def _utterance(body: Partial | Final, event: Event) -> Utterance:
         text=body.text,
         committed=committed,
         rev=rev,
-        is_final=isinstance(body, Final),
+        is_final=not isinstance(body, Partial),
+        is_revised=isinstance(body, Revised),
         words=words,
         language=language,
         engine=engine,

@@ -76,3 +76,4 @@ class EngineSpec:
     kind: str
     options: dict[str, object] = field(default_factory=dict)
     threads: int = 1  # calls that the worker serves at a time, for different utterances
+    niceness: int = 0  # how far the worker's process stands back behind others (see nice(2))

@@ -52,6 +52,7 @@ class Worker:
         spec = self._channel.receive()
         if not isinstance(spec, EngineSpec):
             return
+        os.nice(spec.niceness)  # the pool's threads inherit it
         pool = ThreadPoolExecutor(spec.threads, thread_name_prefix="engine")
         pool.submit(self._handle, spec)
         while (message := self._channel.receive()) is not None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from streamd.core.events import Event, Final, Gap, Partial
+from streamd.core.events import Event, Final, Gap, Partial, Revised
 from streamd.core.log import RETAINED_EVENTS
 from streamd.errors import UnavailableError
 from streamd.store.database import connect, connect_read_only, explained, lock, transaction
@@ -111,7 +111,8 @@ class Journal:
             partials = self._events("SELECT json FROM open_partial WHERE session = ? ORDER BY utterance", (session,))
             self._reserve(session, reserved + RESERVE_BLOCK)
         self._reserved[session] = reserved + RESERVE_BLOCK
-        last_end_ms, last_at_ms = max(map(_end, [*history, *partials]), default=(0, alive_at_ms))
+        told = [event for event in (*history, *partials) if not isinstance(event.body, Revised)]
+        last_end_ms, last_at_ms = max(map(_end, told), default=(0, alive_at_ms))
         finished = {event.body.utterance for event in history if isinstance(event.body, Final)}
         interrupted = [event for event in partials if _spoken(event).utterance not in finished]
         return Loaded(epoch, reserved + 1, dropped, history, interrupted, last_end_ms, last_at_ms, alive_at_ms)
@@ -242,5 +243,5 @@ def _end(event: Event) -> tuple[int, int]:
 
 def _row(event: Event) -> tuple[object, ...]:
     body = event.body
-    assert isinstance(body, Final | Gap)
+    assert isinstance(body, Final | Revised | Gap)
     return event.session, event.seq, body.type, body.start_ms, body.end_ms, event.at_ms, event.json

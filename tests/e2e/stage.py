@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from streamd.core.events import Body, Event, Final, Gap, Partial, State, Status
+from streamd.core.events import Body, Event, Final, Gap, Partial, Revised, State, Status
 from streamd.core.log import Log
 from streamd.metrics import Metrics
 from streamd.server import serve
@@ -68,6 +68,10 @@ class Stage:
     def final(self, utterance: int, text: str) -> None:
         start_ms, self._end_ms = self._end_ms, self._end_ms + 1_000
         self.put(Final(utterance=utterance, start_ms=start_ms, end_ms=self._end_ms, text=text, engine="scripted"))
+
+    def revise(self, utterance: int, text: str) -> None:
+        times = {"start_ms": 0, "end_ms": self._end_ms}
+        self.put(Revised(utterance=utterance, text=text, changes=(), engine="second", **times))
 
     def say(self, *texts: str) -> None:
         for text in texts:

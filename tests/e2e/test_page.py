@@ -190,6 +190,27 @@ async def test_words_that_stand_never_move(page: Page, stage: Stage) -> None:
     assert len({top for _, top in before}) > 2
 
 
+async def test_a_second_reading_corrects_a_line_where_it_stands(page: Page, stage: Stage) -> None:
+    """Unless a line would move for it: then the transcript has it, and the page stays as it is."""
+    await page.goto(stage.url)
+    first, second = stage.begin(), stage.begin()
+    stage.final(first, "Ask mister Lasagne.")
+    stage.final(second, "He is here.")
+    log = page.get_by_role("log")
+    await expect(log.locator("p")).to_have_text(["Ask mister Lasagne.", "He is here."])
+    place = await page.locator("#captions p").last.bounding_box()
+    stage.revise(first, "Ask mister Lasecki.")
+    await shows(page, "Ask mister Lasecki.", "He is here.")
+    stage.revise(second, AUSTEN)
+    stage.say("Yes.")
+    await shows(page, "Ask mister Lasecki.", "He is here.", "Yes.")
+    await expect(log.locator("p")).to_have_text(["Ask mister Lasagne.", "He is here.", "Yes."])
+    now = await page.locator("#captions p").nth(1).bounding_box()
+    assert place is not None
+    assert now is not None
+    assert (now["height"], now["width"]) == (place["height"], place["width"])
+
+
 async def test_words_stay_where_they_are_when_they_come_to_stand(page: Page, stage: Stage) -> None:
     """The two halves differ in colour and line, never in the room that they take."""
     await page.goto(stage.url)
