@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+FILES := benchmarks/data/clean.flac
 CODE := $(wildcard streamd tests benchmarks packaging)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev weights test lint format types unit bench clean
+.PHONY: help run install dev weights test lint format types unit bench load clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,7 +39,10 @@ unit: dev
 weights: dev
 	@test -n "$$STREAMD_TEST_MODELS" || $(BIN)/streamd models pull tiny.en base
 
-bench: dev weights  ## How many rooms at once this machine holds in real time
+bench: dev weights  ## How early, steady, right and cheap captions are here (FILES=…, ARGS=…)
+	$(BIN)/streamd bench $(FILES) $(or $(ARGS),--sessions 1,2,4,8)
+
+load: dev weights  ## How many rooms at once this machine holds in real time
 	$(BIN)/python -m benchmarks $(ARGS)
 
 format: dev

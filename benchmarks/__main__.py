@@ -1,4 +1,4 @@
-"""`make bench`: how many rooms this machine holds."""
+"""`make load`: how many rooms this machine holds."""
 
 from benchmarks.load import main
 

@@ -147,7 +147,7 @@ def test_snapshots_are_what_a_page_shows() -> None:
 
 def test_usage_is_between_two_moments_and_memory_since_the_start() -> None:
     samples = [Sample(float(n), 2.0 * n, 500.0 if n == 0 else 100.0 + n, 3.0 * n) for n in range(12)]
-    usage = between(samples, 1.0, 11.0, 11.0)
+    usage = between(samples, 1.0, 11.0, 10.0)
     assert (usage.cpu_s, usage.other_cores, usage.peak_mb) == (20.0, 3.0, 500.0)
     assert usage.cpu_by_fifth == (2.0,) * 5
     assert usage.memory_by_fifth == (102.0, 104.0, 106.0, 108.0, 110.0)
@@ -157,7 +157,7 @@ def test_usage_is_between_two_moments_and_memory_since_the_start() -> None:
 
 
 def run_of(subject: str, sessions: int = 1, **figures: float | None) -> Run:
-    return Run(subject, sessions, {"other_cores": 0.0, **figures}, {}, ())
+    return Run(subject, sessions, {"other_cores": 0.0, **figures}, (), (), ())
 
 
 def test_a_table_shows_ratios_medians_and_ranges() -> None:
@@ -175,7 +175,7 @@ def test_a_table_shows_ratios_medians_and_ranges() -> None:
 
 def test_a_table_says_what_makes_it_doubtful() -> None:
     report = Report("x.flac", {}, notes=["a note"])
-    report.runs.append(Run("streamd", 2, {"other_cores": 1.5, "wer": 0.1}, {}, ("did not come to an end",)))
+    report.runs.append(Run("streamd", 2, {"other_cores": 1.5, "wer": 0.1}, (), (), ("did not come to an end",)))
     assert report.table().endswith(
         "a note\nstreamd, 2 sessions: did not come to an end\n"
         "other programs kept up to 1.50 cores busy: quote ratios, not seconds\n"

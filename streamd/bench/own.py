@@ -25,6 +25,7 @@ class Streamd:
 
     name = "streamd"
     max_sessions = 256
+    live = True
 
     def __init__(self, loaded: Loaded) -> None:
         self.settings = {key: value for key, value in loaded.changed().items() if not key.startswith(_OURS)}

@@ -84,6 +84,11 @@ class Report:
     notes: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 
+    def note(self, text: str) -> None:
+        """Something that a reader of the figures should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def table(self) -> str:
         """Aligned columns; a comparison's column says how many times streamd's figure it is."""
         rows = [["", *self._heads()]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from streamd.bench.reference import Recording
 from streamd.bench.subject import Server, Subject, Tape, serving
-from streamd.bench.usage import Meter, Usage, between
+from streamd.bench.usage import Usage, between
 from streamd.core.audio import SAMPLE_RATE
-from streamd.core.measure import Figures, Measured, measure, summary
+from streamd.core.measure import FIFTHS, Figures, measure, summary
 from streamd.errors import UnavailableError
 
 BETWEEN_S = 0.7  # from one session's start to the next one's: they do not ask for everything in the same moment
@@ -45,7 +46,8 @@ class Run:
     subject: str
     sessions: int
     figures: Figures
-    by_fifth: dict[str, tuple[float, ...]]
+    cpu_by_fifth: tuple[float, ...]
+    memory_by_fifth: tuple[float, ...]
     faults: tuple[str, ...]
 
 
@@ -55,32 +57,34 @@ Normalise = Callable[[str], str]
 def run(subject: Subject, recording: Recording, sessions: int, plan: Plan, normalise: Normalise) -> Run:
     """Measure. Raises UnavailableError if the server does not start."""
     with tempfile.TemporaryDirectory() as folder:
-        meter, server, tapes = asyncio.run(_play(subject, recording, sessions, plan, Path(folder)))
+        server, tapes = asyncio.run(_play(subject, recording, sessions, plan, Path(folder)))
     if plan.log:
         _write(plan.log, subject, tapes)
-    measured = [measure(subject.snapshots(tape), recording.reference, normalise) for tape in tapes]
-    start_s = min(tape.start_s for tape in tapes)
-    end_s = max(tape.start_s + len(tape.sound) / 2 / SAMPLE_RATE for tape in tapes)
-    usage = between(meter.samples, start_s, end_s, start_s + recording.duration_s)
-    heard_s = sum(len(tape.sound) / 2 / SAMPLE_RATE for tape in tapes)
-    return _run(subject, recording, measured, usage, server, tapes, heard_s, end_s - start_s)
+    reference = recording.reference if subject.live else replace(recording.reference, words=(), last_words=())
+    measured = [measure(subject.snapshots(tape), reference, normalise) for tape in tapes]
+    usage = between(
+        server.meter.samples,
+        min(tape.start_s for tape in tapes),
+        max(tape.end_s for tape in tapes),
+        recording.duration_s,
+    )
+    figures = summary(measured, recording.duration_s) | _costs(usage, server, tapes)
+    faults = tuple(tape.fault for tape in tapes if tape.fault)
+    return Run(subject.name, len(tapes), figures, usage.cpu_by_fifth, usage.memory_by_fifth, faults)
 
 
 async def _play(
     subject: Subject, recording: Recording, sessions: int, plan: Plan, folder: Path
-) -> tuple[Meter, Server, list[Tape]]:
+) -> tuple[Server, list[Tape]]:
     sound = recording.sound + near_silence(plan.tail_s)
-    tapes = [Tape(sound, plan.chunk_ms) for _ in range(sessions)]
+    tapes = [Tape(sound, plan.chunk_ms, subject.live) for _ in range(sessions)]
     async with serving(subject, folder, sessions) as server:
-        meter = Meter(server.pid)
-        watching = asyncio.create_task(meter.watch())
         await asyncio.sleep(SETTLE_S)
         await asyncio.gather(*(_speak(subject, server.port, number, tape) for number, tape in enumerate(tapes)))
         await asyncio.sleep(SETTLE_S)
-        watching.cancel()
     if not any(tape.start_s for tape in tapes):
         raise UnavailableError(f"{subject.name} took no sound: {tapes[0].fault}")
-    return meter, server, [tape for tape in tapes if tape.start_s]
+    return server, [tape for tape in tapes if tape.start_s]
 
 
 def near_silence(seconds: float) -> bytes:
@@ -97,36 +101,27 @@ async def _speak(subject: Subject, port: int, number: int, tape: Tape) -> None:
         tape.fault = "did not come to an end"
     except (OSError, WebSocketException) as error:
         tape.fault = f"{type(error).__name__}: {error}"
+    tape.end_s = time.monotonic()
 
 
-def _run(
-    subject: Subject,
-    recording: Recording,
-    measured: Sequence[Measured],
-    usage: Usage,
-    server: Server,
-    tapes: Sequence[Tape],
-    heard_s: float,
-    wall_s: float,
-) -> Run:
-    figures = summary(measured, recording.duration_s) | {
+def _costs(usage: Usage, server: Server, tapes: Sequence[Tape]) -> Figures:
+    heard_s = sum(len(tape.sound) / 2 / SAMPLE_RATE for tape in tapes)
+    live = all(tape.live for tape in tapes)
+    return {
         "cpu_s_per_audio_s": usage.cpu_s / heard_s,
-        "cores": usage.cpu_s / wall_s,
+        "cores": usage.cpu_s / usage.wall_s,
         "peak_mb": usage.peak_mb,
-        "cpu_growth_cores": _growth(usage.cpu_by_fifth),
-        "memory_growth_mb": _growth(usage.memory_by_fifth),
-        "listens_s": server.listens_s,
+        "cpu_growth_cores": _growth(usage.cpu_by_fifth) if live else None,
+        "memory_growth_mb": _growth(usage.memory_by_fifth) if live else None,
         "ready_s": server.ready_s,
-        "sent_late_s": max(tape.late_s for tape in tapes),
+        "sent_late_s": max(tape.late_s for tape in tapes) if live else None,
         "other_cores": usage.other_cores,
     }
-    fifths = {"cpu_cores": usage.cpu_by_fifth, "memory_mb": usage.memory_by_fifth}
-    return Run(subject.name, len(tapes), figures, fifths, tuple(tape.fault for tape in tapes if tape.fault))
 
 
 def _growth(fifths: Sequence[float]) -> float | None:
     """From the first to the last fifth."""
-    return fifths[-1] - fifths[0] if len(fifths) == 5 else None
+    return fifths[-1] - fifths[0] if len(fifths) == FIFTHS else None
 
 
 def _write(folder: Path, subject: Subject, tapes: Sequence[Tape]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from streamd.bench.usage import family
+from streamd.bench.usage import Meter, family
 from streamd.core.audio import SAMPLE_RATE
 from streamd.core.measure import Snapshot
 from streamd.errors import UnavailableError
@@ -34,7 +34,9 @@ class Tape:
 
     sound: bytes
     chunk_ms: int
+    live: bool = True  # False: as quick as it is taken
     start_s: float = 0.0  # monotonic: when the first sample was captured
+    end_s: float = 0.0  # monotonic: when the last words were there
     late_s: float = 0.0  # most that a chunk was sent after it was due: the server did not take it
     heard: list[tuple[float, Any]] = field(default_factory=list)
     fault: str | None = None
@@ -45,7 +47,7 @@ class Tape:
         self.start_s = time.monotonic()
         for end in range(samples, len(self.sound) // 2 + 1, samples):
             due_s = self.start_s + end / SAMPLE_RATE
-            if (wait_s := due_s - time.monotonic()) > 0:
+            if self.live and (wait_s := due_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             self.late_s = max(self.late_s, time.monotonic() - due_s)
             yield self.sound[2 * (end - samples) : 2 * end]
@@ -59,8 +61,9 @@ class Subject(Protocol):
 
     name: str
     max_sessions: int
+    live: bool  # False: it waits for the end of the sound, so that it may come at once and delays say nothing
 
-    def command(self, port: int, folder: Path, sessions: int) -> Sequence[str | Path]:
+    def command(self, port: int, folder: Path, sessions: int, /) -> Sequence[str | Path]:
         """How it is started; `folder` is for what it has to have on disk."""
         ...
 
@@ -70,7 +73,7 @@ class Subject(Protocol):
         """Return once it can make captions; it listens already."""
         ...
 
-    async def hear(self, port: int, number: int, tape: Tape) -> None:
+    async def hear(self, port: int, number: int, tape: Tape, /) -> None:
         """Be client `number`: send the tape's chunks, keep what comes back, return after the last words."""
         ...
 
@@ -83,10 +86,9 @@ class Subject(Protocol):
 class Server:
     """A subject that runs."""
 
-    pid: int
     port: int
-    listens_s: float  # after it was started
-    ready_s: float
+    ready_s: float  # after it was started
+    meter: Meter
 
 
 @asynccontextmanager
@@ -108,12 +110,14 @@ async def serving(subject: Subject, folder: Path, sessions: int) -> AsyncIterato
             )
         except OSError as error:
             raise UnavailableError(f"{subject.name} can't be started: {error.strerror}: {error.filename}") from error
+    meter = Meter(process.pid)
+    watching = asyncio.create_task(meter.watch())
     try:
         await _unless_it_dies(process, _listens(process.pid, port), subject, log)
-        listens_s = time.monotonic() - began_s
         await _unless_it_dies(process, subject.ready(port), subject, log)
-        yield Server(process.pid, port, listens_s, time.monotonic() - began_s)
+        yield Server(port, time.monotonic() - began_s, meter)
     finally:
+        watching.cancel()
         await _end(process)
 
 

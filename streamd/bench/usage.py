@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import psutil
 
+from streamd.core.measure import FIFTHS
+
 EVERY_S = 0.5
 
 
@@ -69,6 +71,7 @@ def machine_cpu_s() -> float:
 class Usage:
     """Between two moments."""
 
+    wall_s: float
     cpu_s: float
     other_cores: float  # cores that everything else kept busy
     peak_mb: float  # since the program's start: loading the model counts
@@ -76,13 +79,14 @@ class Usage:
     memory_by_fifth: tuple[float, ...]  # MB at most
 
 
-def between(samples: Sequence[Sample], start_s: float, end_s: float, fifths_end_s: float) -> Usage:
-    """What was used from `start_s` to `end_s`; fifths are those of the sound, which ended at `fifths_end_s`."""
-    edges = [start_s + n * (fifths_end_s - start_s) / 5 for n in range(6)]
-    parts = [[sample for sample in samples if low <= sample.at_s < high] for low, high in pairwise(edges)]
+def between(samples: Sequence[Sample], start_s: float, end_s: float, sound_s: float) -> Usage:
+    """What was used from `start_s` to `end_s`. Fifths are those of the recording, which took `sound_s`."""
+    edges = [start_s + n * sound_s / FIFTHS for n in range(FIFTHS + 1)]
+    parts = [[it for it in samples if low <= it.at_s < high] for low, high in pairwise(edges)]
     first, last = _at(samples, start_s), _at(samples, end_s)
     wall_s = max(EVERY_S, last.at_s - first.at_s)
     return Usage(
+        wall_s=wall_s,
         cpu_s=last.cpu_s - first.cpu_s,
         other_cores=(last.other_cpu_s - first.other_cpu_s) / wall_s,
         peak_mb=max(sample.memory_mb for sample in samples),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ from streamd.cli.options import ConfigFile, LogLevel, Pipeline, Sets, loaded, pr
 from streamd.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from streamd.bench import Recording, Report
+    from streamd.bench import Recording, Report, Subject
     from streamd.settings import Settings
 
 INSTALL = "in the environment that streamd is in, run pip install 'psutil>=6' 'whisper-normalizer>=0.1'"
@@ -32,6 +34,17 @@ def bench(
     repeat: Annotated[int, typer.Option(min=1, help="Measure so many times: the median and the range are shown.")] = 1,
     chunk_ms: Annotated[int, typer.Option(min=10, max=2_000, help="Sound in a message.")] = 100,
     tail_s: Annotated[float, typer.Option(min=0, help="Near silence after the recordings.")] = 6.0,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PEER", help="Another server, right after: see benchmarks/README.md. Can be repeated."),
+    ] = None,
+    python: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="The interpreter that the peer is installed for, one for each --against."),
+    ] = None,
+    peer_model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The same weights, where a peer needs another form of them.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to a file.")] = None,
     log: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what was shown when to files.")] = None,
     pipeline: Pipeline = None,
@@ -48,19 +61,31 @@ def bench(
     except ModuleNotFoundError as error:
         raise UnavailableError(f"bench needs {error.name}: {INSTALL}") from error
 
-    subject = Streamd(loaded(config, sets, log_level, flags))
+    ours = Streamd(loaded(config, sets, log_level, flags))
     recording = load(files or [_demonstration()])
-    normalise = normaliser(recording.reference.language)
-    report = Report(recording.name, subject.settings)
+    language = recording.reference.language or "en"
+    subjects = [ours, *_peers(against or [], python or [], peer_model, language, settings)]
+    report = Report(recording.name, ours.settings)
     recording = _timed(recording, settings, report)
     plan = Plan(chunk_ms, tail_s, log)
-    for number in numbers:
-        for turn in range(repeat):
-            _say(f"{subject.name}, sessions: {number}, {recording.duration_s + tail_s:.0f} s, {turn + 1} of {repeat}")
-            report.runs.append(run(subject, recording, number, plan, normalise))
+    failed: UnavailableError | None = None
+    for number, turn, subject in product(numbers, range(repeat), subjects):
+        if number > subject.max_sessions:
+            report.note(f"{subject.name} takes {subject.max_sessions} at once, so not {number}")
+            continue
+        _say(f"{subject.name}, sessions: {number}, {recording.duration_s + tail_s:.0f} s, {turn + 1} of {repeat}")
+        try:
+            report.runs.append(run(subject, recording, number, plan, normaliser(language)))
+        except UnavailableError as error:
+            if subject is ours:
+                raise
+            failed = error
+            report.note(str(error))  # what was measured so far is worth telling
     typer.echo(report.table(), nl=False)
     if output is not None:
         _write(report, output)
+    if failed:
+        raise typer.Exit(failed.exit_code)
 
 
 def _numbers(text: str) -> list[int]:
@@ -71,6 +96,24 @@ def _numbers(text: str) -> list[int]:
     if min(numbers) < 1:
         raise UsageError(f"--sessions {text}: write numbers from 1, as in --sessions 1,2,4,8")
     return numbers
+
+
+def _peers(
+    names: Sequence[str], pythons: Sequence[Path], model: Path | None, language: str, settings: Settings
+) -> list[Subject]:
+    """Peers with the weights, the language and the threads that streamd has."""
+    from streamd import daemon, models
+    from streamd.bench import peer
+
+    if not names:
+        return []
+    wanting = [name for name in names if name != "offline"]
+    if len(pythons) not in (1, len(wanting)) and wanting:
+        raise UsageError(f"--against {', '.join(wanting)}: give --python as often, in the same order")
+    interpreters = cycle(pythons)
+    folder = model or models.locate(settings.engines.whisper.model, settings.models)
+    threads = daemon.engine_spec(settings).threads
+    return [peer(name, None if name == "offline" else next(interpreters), folder, language, threads) for name in names]
 
 
 def _demonstration() -> Path:
