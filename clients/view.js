@@ -19,6 +19,7 @@ export class View {
   seq = 0;
   status = null; // the newest status event
   ended = null;
+  vocabulary = []; // names and jargon that are expected
   #items = new Map(); // id → item; an item is never changed, only replaced
   #order = []; // ids, ascending
 
@@ -50,6 +51,7 @@ export class View {
     const clears = epoch !== this.epoch || seq < this.seq;
     if (clears) {
       this.status = this.ended = null;
+      this.vocabulary = [];
       this.#items.clear();
       this.#order = [];
     }
@@ -95,6 +97,7 @@ const TAKE = {
     return true;
   },
   status: (view, message) => ((view.status = message), true),
+  vocabulary: (view, { terms }) => ((view.vocabulary = terms), true),
   ended: (view, message) => ((view.ended = message), true),
 };
 

@@ -125,6 +125,15 @@ class Hub:
             self._sessions[name].touch()
             return self._sessions[name]
 
+    async def expect(self, name: str, terms: tuple[str, ...]) -> tuple[str, ...]:
+        """Names and jargon for the session of that name, also after a restart. Raises ValueError and SessionLimit."""
+        session = await self.open(name)
+        session.check_vocabulary(terms)
+        if self._journal is not None:
+            await self._thread.run(self._journal.expect, name, terms)
+        session.expect(terms)
+        return session.vocabulary
+
     async def settle(self) -> None:
         """Stop every source and wait until what it said is finalised."""
         for session in list(self._sessions.values()):
@@ -183,6 +192,11 @@ class Hub:
             unheard=(lambda: loaded.unheard(now_ms())) if resumes else None,
             second=self._second,
         )
+        if loaded.vocabulary:
+            try:
+                session.expect(loaded.vocabulary)
+            except ValueError as error:  # the pipeline's has grown
+                _log.warning("session %s expects only what its pipeline does: %s", name, error)
         for event in loaded.interrupted:
             if isinstance(event.body, Partial):
                 session.feed.append(_rescued(event.body))

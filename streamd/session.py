@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streamd.core.audio import FRAME_MS, FRAME_SAMPLES, SAMPLES_PER_MS, Frame, Framer, Lost, samples_to_ms
 from streamd.core.endpoint import Rules
-from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status
+from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status, Vocabulary
 from streamd.core.level import SignalWatch
 from streamd.core.log import Log
 from streamd.core.segment import BRIDGED_FRAMES, Segmenter
+from streamd.core.vocabulary import vocabulary
 from streamd.feed import Feed
 from streamd.metrics import Metrics
 from streamd.reviser import Reviser
@@ -119,6 +120,20 @@ class Session:
             "readers": self.readers,
             "audio_ms": self.position_ms,
         }
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Names and jargon that are expected: the pipeline's and the session's own."""
+        return self._transcriber.vocabulary
+
+    def check_vocabulary(self, terms: Sequence[str]) -> tuple[str, ...]:
+        """These and the pipeline's. Raises ValueError if that is too much."""
+        return vocabulary([*self._settings.pipeline.recognise.vocabulary, *terms])
+
+    def expect(self, terms: Sequence[str]) -> None:
+        """From now on these names and this jargon, beside the pipeline's. Raises ValueError if that is too much."""
+        self._transcriber.vocabulary = self.check_vocabulary(terms)
+        self.feed.append(Vocabulary(terms=self.vocabulary))
 
     def history(self) -> list[Event]:
         """The durable events that are in memory and that readers may see."""

@@ -9,6 +9,7 @@ from platformdirs import user_data_path, user_state_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from streamd.core.languages import TAGS
+from streamd.core.vocabulary import vocabulary
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[
@@ -45,6 +46,7 @@ def _spoken(value: str) -> str:
 
 Token = Annotated[str, AfterValidator(_token)]
 Language = Annotated[str, AfterValidator(_language)]
+Terms = Annotated[tuple[str, ...], AfterValidator(vocabulary)]
 Spoken = Annotated[str, AfterValidator(_spoken)]
 
 
@@ -204,7 +206,7 @@ class RecogniseStage(_Table):
     task: Literal["transcribe", "translate"] = "transcribe"  # translate: into English
     partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
     partials: bool = True
-    vocabulary: tuple[str, ...] = ()  # names and jargon to expect
+    vocabulary: Terms = ()  # names and jargon to expect
 
 
 class ReviseStage(_Table):

@@ -92,6 +92,7 @@ class Transcriber:
         self._previous = ""
         self._languages: Belief = _expected(stage, feed.log)
         self._is_over = False  # nobody works any more
+        self.vocabulary = stage.vocabulary  # names and jargon to expect; may be replaced at any time
         self.on_final: Callable[[Reading], None] | None = None  # told of what the engine has finished
         self.fault: str | None = None  # why the engine gave no answer lately
 
@@ -242,7 +243,7 @@ class Transcriber:
             committed=work.stabiliser.committed,
             previous=self._previous,
             language=work.language if self._stage.language == "auto" else self._stage.language,
-            vocabulary=self._stage.vocabulary,
+            vocabulary=self.vocabulary,
             languages=self._languages,
             task=self._stage.task,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from streamd.core.events import Body, Change, Ended, Final, Gap, Partial, Revised, Status, Welcome, Word
+from streamd.core.events import Body, Change, Ended, Final, Gap, Partial, Revised, Status, Vocabulary, Welcome, Word
 
 MS = st.integers(0, 2**40)
 # Half of a surrogate pair is no text: neither JSON nor SQLite can hold it.
@@ -45,7 +45,8 @@ STATUSES = st.builds(
     detail=st.none() | TEXT,
 )
 ENDS = st.builds(Ended, audio_ms=MS)
+VOCABULARIES = st.builds(Vocabulary, terms=st.lists(TEXT, max_size=3).map(tuple))
 WELCOMES = st.builds(Welcome, epoch=TEXT, oldest=MS, newest=MS, server=TEXT)
 
 DURABLES: st.SearchStrategy[Final | Revised | Gap] = FINALS | REVISIONS | GAPS
-BODIES: st.SearchStrategy[Body] = PARTIALS | FINALS | REVISIONS | GAPS | STATUSES | ENDS
+BODIES: st.SearchStrategy[Body] = PARTIALS | FINALS | REVISIONS | GAPS | STATUSES | VOCABULARIES | ENDS

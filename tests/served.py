@@ -11,7 +11,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from streamd.core.events import Body, Ended, Event, Final, Partial
+from streamd.core.events import Body, Ended, Event, Final, Partial, Vocabulary
 from streamd.core.log import Log
 from streamd.metrics import Metrics
 from streamd.server import Serving, serve
@@ -29,6 +29,7 @@ class PlayedSession:
         self.name = name
         self.log = Log(name, "e1")
         self.heard = bytearray()
+        self.vocabulary: tuple[str, ...] = ("CTranslate2",)
         self.source: Source | None = None
         self.may_take = asyncio.Event()
         self.may_take.set()
@@ -114,9 +115,17 @@ class PlayedHub:
         return None if session is None else await session.history()
 
     async def open(self, name: str) -> PlayedSession:
-        if len(self._sessions) >= self._limit:
+        if name not in self._sessions and len(self._sessions) >= self._limit:
             raise SessionLimit(f"{len(self._sessions)} sessions are open: {', '.join(self.names())}")
         return self._sessions.setdefault(name, PlayedSession(name, self))
+
+    async def expect(self, name: str, terms: tuple[str, ...]) -> tuple[str, ...]:
+        session = await self.open(name)
+        if len(terms) > 3:
+            raise ValueError("too much is expected")
+        session.vocabulary = ("CTranslate2", *terms)
+        session.append(Vocabulary(terms=session.vocabulary))
+        return session.vocabulary
 
     def now_ms(self) -> int:
         return self.clock_ms
@@ -147,6 +156,10 @@ class Client:
     async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
             return await client.get(f"{self.url}{path}", headers=headers)
+
+    async def put(self, path: str, terms: list[str], **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.put(f"{self.url}{path}", params={"term": terms}, headers=headers)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ FIELDS = {
     },
     "gap": {"start_ms", "end_ms", "reason"},
     "status": {"state", "lag_ms", "source", "engine", "detail"},
+    "vocabulary": {"terms"},
     "ended": {"audio_ms"},
 }
 JSON: st.SearchStrategy[Any] = st.recursive(

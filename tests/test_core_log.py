@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamd.core.events import DURABLE, Body, Ended, Event, Final, Gap, Partial, Status, Welcome
+from streamd.core.events import DURABLE, Body, Ended, Event, Final, Gap, Partial, Status, Vocabulary, Welcome
 from streamd.core.log import RETAINED_EVENTS, Log
 from tests.bodies import BODIES
 
@@ -40,7 +40,7 @@ def is_superseded(event: Event, later: list[Event]) -> bool:
     match event.body:
         case Partial(utterance=utterance):
             return any(isinstance(other.body, Partial | Final) and other.body.utterance == utterance for other in later)
-        case Status() | Ended():
+        case Status() | Vocabulary() | Ended():
             return any(type(other.body) is type(event.body) for other in later)
         case _:
             return False

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Status, Welcome
+from streamd.core.events import Ended, Event, Final, Gap, Partial, Status, Vocabulary, Welcome
 from streamd.core.log import Log
 from streamd.core.view import Interruption, Utterance, View, duration, fold, parse_known
 from tests.random_room import VECTORS, cases, dumps, play, portable
@@ -86,6 +86,17 @@ def test_apply_tells_whether_anything_changed() -> None:
     assert view.apply(partial)
     assert not view.apply(partial)
     assert not view.apply(log.append(Partial(utterance=9, rev=1, start_ms=0, end_ms=1, text="b", committed=0), 0))
+
+
+def test_a_view_knows_what_is_expected() -> None:
+    log, view = Log("room", "a"), View()
+    view.apply(log.welcome(0, "test", 0))
+    for terms in (("Lasecki",), ("CTranslate2", "Lasecki")):
+        log.append(Vocabulary(terms=terms), 0)
+    assert [view.apply(event) for event in log.since(0)] == [True]
+    assert list(view.vocabulary) == ["CTranslate2", "Lasecki"]
+    view.apply(Log("room", "b").welcome(0, "test", 0))
+    assert list(view.vocabulary) == []
 
 
 def test_fold_goes_on_from_a_view() -> None:

@@ -20,11 +20,13 @@ from streamd.core.wire import (
     Close,
     CloseCode,
     EventsRequest,
+    Expect,
     IngestWire,
     PageRequest,
     ProtocolViolation,
     ReaderWire,
     TranscriptRequest,
+    VocabularyRequest,
     clip,
     parse_request,
 )
@@ -207,12 +209,60 @@ def test_lag_does_not_count_what_happened_before_the_reader_came() -> None:
     assert ReaderWire(filled(final(), at_ms=0), 100_000).lag_ms(100_250) == 250
 
 
-@pytest.mark.parametrize(("message", "what"), [("{}", "a text message"), (b"\0\0", "sound"), ("", "a text message")])
-def test_a_reader_may_send_nothing(message: bytes | str, what: str) -> None:
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("{}", """type 'None' is not known here, only {"type": "vocabulary", "terms": […]}"""),
+        ('{"type": "end"}', """type 'end' is not known here, only {"type": "vocabulary", "terms": […]}"""),
+        (b"\0\0", "readers send no sound; it goes to the address …/audio"),
+        ("", 'a text message must be a JSON object, such as {"type": "end"}'),
+    ],
+)
+def test_a_reader_sends_no_more_than_a_vocabulary(message: bytes | str, reason: str) -> None:
     with pytest.raises(ProtocolViolation) as violation:
         ReaderWire(Log("room", "e1"), 0).receive(message)
     assert violation.value.code == 1008
-    assert violation.value.reason == f"readers send nothing, this one sent {what}; sound goes to the address …/audio"
+    assert violation.value.reason == reason
+
+
+WIRES = (ReaderWire, IngestWire)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_clients_say_what_to_expect(wire: type[ReaderWire | IngestWire]) -> None:
+    message = '{"type": "vocabulary", "terms": ["Lasecki", " C  Translate", "lasecki"]}'
+    assert wire(Log("room", "e1"), 0).receive(message) == Expect(("Lasecki", "C Translate"))
+    assert wire(Log("room", "e1"), 0).receive('{"type": "vocabulary", "terms": []}') == Expect(())
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        (None, "terms must be a list of texts, such as"),
+        ("Lasecki", "terms must be a list of texts, such as"),
+        ([1], "terms must be a list of texts, such as"),
+        (["Lasecki", "?"], "'?' is no term: it has neither letters nor digits"),
+    ],
+)
+def test_a_vocabulary_that_is_none_breaks_the_protocol(
+    wire: type[ReaderWire | IngestWire], terms: object, reason: str
+) -> None:
+    with pytest.raises(ProtocolViolation) as violation:
+        wire(Log("room", "e1"), 0).receive(json.dumps({"type": "vocabulary", "terms": terms}))
+    assert violation.value.code == 1008
+    assert violation.value.reason.startswith(reason)
+
+
+def test_a_vocabulary_has_an_address() -> None:
+    path = "/v1/sessions/room/vocabulary"
+    assert parse_request(path, []) == VocabularyRequest(session="room")
+    request = parse_request(path, [("term", "Lasecki"), ("token", "t"), ("term", "CTranslate2")])
+    assert request == VocabularyRequest(session="room", terms=("Lasecki", "CTranslate2"), token="t")
+    with pytest.raises(BadRequest, match="terms: '!' is no term"):
+        parse_request(path, [("term", "!")])
+    with pytest.raises(BadRequest, match="unknown parameter 'terms'"):
+        parse_request(path, [("terms", "Lasecki")])
 
 
 # Speakers
@@ -221,7 +271,7 @@ def test_a_reader_may_send_nothing(message: bytes | str, what: str) -> None:
 @given(st.lists(st.binary(max_size=3 * PIECE_BYTES), max_size=4))
 def test_sound_arrives_whole_in_small_pieces(messages: list[bytes]) -> None:
     wire = IngestWire(Log("room", "e1"), 0)
-    pieces = [piece for message in messages for piece in wire.receive(message)]
+    pieces = [piece for message in messages for piece in sound(wire, message)]
     assert b"".join(pieces) == b"".join(messages)
     assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
     assert not wire.is_over
@@ -243,10 +293,10 @@ def test_a_speaker_says_when_it_is_done() -> None:
         ("end", "must be a JSON object"),
         ('["end"]', "must be a JSON object"),
         ("[" * 100_000, "must be a JSON object"),
-        ("{}", "not type 'None'"),
-        ('{"type": "stop"}', "not type 'stop'"),
-        ('{"type": ' + json.dumps("x" * 10_000) + "}", "not type 'xxx"),
-        ('{"type": ["end"]}', """not type "['end']\""""),
+        ("{}", "type 'None' is not known here"),
+        ('{"type": "stop"}', "type 'stop' is not known here, only"),
+        ('{"type": ' + json.dumps("x" * 10_000) + "}", "type 'xxx"),
+        ('{"type": ["end"]}', """type "['end']\""""),
     ],
 )
 def test_other_messages_break_the_protocol(message: str, reason: str) -> None:
@@ -260,7 +310,7 @@ def test_other_messages_break_the_protocol(message: str, reason: str) -> None:
 def test_no_message_does_anything_but_be_taken_or_refused(message: bytes | str) -> None:
     wire = IngestWire(Log("room", "e1"), 0)
     if isinstance(message, bytes):
-        assert b"".join(wire.receive(message)) == message
+        assert b"".join(sound(wire, message)) == message
     else:
         with pytest.raises(ProtocolViolation):
             wire.receive(message)
@@ -286,6 +336,12 @@ def test_a_speaker_without_events_gets_only_ended() -> None:
     log.append(Ended(audio_ms=3), 0)
     assert wire.next() is None
     assert wire.ended is not None
+
+
+def sound(wire: IngestWire, message: bytes) -> list[bytes]:
+    pieces = wire.receive(message)
+    assert isinstance(pieces, list)
+    return pieces
 
 
 def drained(wire: ReaderWire | IngestWire) -> list[Event]:

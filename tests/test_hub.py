@@ -12,13 +12,13 @@ import pytest
 
 from streamd import hub as module
 from streamd.bridge import OneThread
-from streamd.core.events import Event, Final, Gap, Partial
+from streamd.core.events import Event, Final, Gap, Partial, Vocabulary
 from streamd.engines.scripted import build
 from streamd.errors import UnavailableError
 from streamd.hub import Hub
 from streamd.metrics import Metrics
 from streamd.server.hub import SessionLimit
-from streamd.settings import Server, Settings
+from streamd.settings import Pipeline, RecogniseStage, Server, Settings
 from streamd.store import Journal
 from tests.parts import Inline, Played, finals, gaps, speech, until
 
@@ -26,9 +26,16 @@ GUARD_S = 30.0
 
 
 @asynccontextmanager
-async def running(path: Path | None = None, most: int = 8) -> AsyncIterator[tuple[Hub, Inline, Metrics]]:
+async def running(
+    path: Path | None = None, most: int = 8, vocabulary: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[Hub, Inline, Metrics]]:
     """A hub on the journal at `path`, or on none."""
-    settings, metrics, engine = Settings(server=Server(max_sessions=most)), Metrics(), Inline(build({}))
+    pipeline = Pipeline(recognise=RecogniseStage(vocabulary=vocabulary))
+    settings, metrics, engine = (
+        Settings(server=Server(max_sessions=most), pipeline=pipeline),
+        Metrics(),
+        Inline(build({})),
+    )
     thread = OneThread()
     journal = await thread.run(Journal.open, path) if path else None
     try:
@@ -197,3 +204,33 @@ async def test_a_journal_that_cannot_be_written_is_fatal(tmp_path: Path) -> None
     with pytest.raises(BaseExceptionGroup) as caught:
         await speak()
     assert caught.group_contains((UnavailableError, sqlite3.Error))
+
+
+async def test_a_vocabulary_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite3"
+    async with running(path) as (hub, _, _m):
+        assert await hub.expect("a", ("Lasecki",)) == ("Lasecki",)
+        with pytest.raises(ValueError, match="at most 600 characters"):
+            await hub.expect("a", tuple(letter * 60 for letter in "abcdefghijk"))
+    async with running(path) as (hub, _, _m):
+        session = await hub.get("a")
+        assert session is not None
+        assert session.vocabulary == ("Lasecki",)
+        assert session.log.since(0)[0].body == Vocabulary(terms=("Lasecki",))
+
+
+async def test_a_vocabulary_that_no_longer_fits_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The pipeline's own has grown meanwhile."""
+    path = tmp_path / "j.sqlite3"
+    async with running(path) as (hub, _, _m):
+        await hub.expect("a", ("Lasecki",))
+    grown = tuple(f"term{number}" for number in range(100))
+    async with running(path, vocabulary=grown) as (hub, _, _m):
+        assert (await hub.open("a")).vocabulary == grown
+    assert "session a expects only what its pipeline does: a vocabulary has at most 100 terms" in caplog.text
+
+
+async def test_without_a_journal_a_vocabulary_lasts_as_long_as_its_session() -> None:
+    async with running() as (hub, _, _m):
+        assert await hub.expect("a", ("Lasecki",)) == ("Lasecki",)
+        assert (await hub.open("a")).vocabulary == ("Lasecki",)

@@ -111,6 +111,45 @@ async def test_sessions_are_listed() -> None:
     assert response.json() == {"sessions": [{"name": "hall", "readers": 1}, {"name": "attic", "readers": 0}]}
 
 
+async def test_a_vocabulary_is_set_and_read() -> None:
+    hub, path = PlayedHub("room"), "/v1/sessions/room/vocabulary"
+    async with served(hub) as client:
+        assert (await client.get(path)).json() == {"terms": ["CTranslate2"]}
+        answer = await client.put(path, ["Lasecki", " Żółć  ", "lasecki"])
+        assert (answer.status_code, answer.json()) == (200, {"terms": ["CTranslate2", "Lasecki", "Żółć"]})
+        assert (await client.get(path)).json() == answer.json()
+        assert (await client.put(path, [])).json() == {"terms": ["CTranslate2"]}
+        assert (await client.put("/v1/sessions/new/vocabulary", ["a"])).status_code == 200
+    assert hub.names() == ["new", "room"]
+
+
+async def test_a_vocabulary_that_is_none_is_refused() -> None:
+    hub, path = PlayedHub("room", limit=1), "/v1/sessions/room/vocabulary"
+    async with served(hub) as client:
+        for answer, status, reason in (
+            (await client.put(path, ["?"]), 400, "terms: '?' is no term: it has neither letters nor digits"),
+            (await client.put(path, ["a", "b", "c", "d"]), 400, "too much is expected"),
+            (await client.get(f"{path}?term=a"), 400, "terms are set with PUT; GET tells which ones there are"),
+            (await client.get("/v1/sessions/attic/vocabulary"), 404, "no session named attic; there are: room"),
+            (await client.put("/v1/sessions/attic/vocabulary", ["a"]), 429, "1 sessions are open: room"),
+            (await client.put("/v1/sessions", []), 405, ""),
+        ):
+            assert answer.status_code == status
+            assert not reason or answer.json() == {"error": reason}
+    assert hub["room"].vocabulary == ("CTranslate2",)
+
+
+async def test_a_vocabulary_is_the_speakers_to_set() -> None:
+    hub, path = PlayedHub("room"), "/v1/sessions/room/vocabulary"
+    async with served(hub, tokens=TOKENS) as client:
+        assert (await client.get(path)).status_code == 401
+        assert (await client.get(path, Authorization="Bearer viewers-secret")).status_code == 200
+        assert (await client.put(path, ["a"], Authorization="Bearer viewers-secret")).status_code == 403
+        assert (await client.put(path, ["a"], Origin="https://evil.example")).status_code == 403
+        assert (await client.put(path, ["a"], Authorization="Bearer speakers-secret")).status_code == 200
+    assert hub["room"].vocabulary == ("CTranslate2", "a")
+
+
 async def test_metrics_tell_of_readers() -> None:
     async with served(PlayedHub("room")) as client, client.events() as socket:
         await event(socket)

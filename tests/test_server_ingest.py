@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from streamd.core.events import Status, Welcome
+from streamd.core.events import Status, Vocabulary, Welcome
 from streamd.core.log import Log
 from tests.parts import until
 from tests.served import PlayedHub, closed, event, final, partial, remaining, served
@@ -43,6 +43,26 @@ async def test_sound_arrives_as_it_was_sent(sizes: str) -> None:
         source = hub["room"].source
         assert source is not None
         assert source.name == "socket at 127.0.0.1"
+
+
+async def test_a_speaker_says_what_to_expect_while_it_speaks() -> None:
+    hub = PlayedHub("room")
+    async with served(hub) as client, client.audio() as socket:
+        await event(socket)
+        await socket.send(b"\0" * 1_280)
+        await socket.send('{"type": "vocabulary", "terms": ["Lasecki"]}')
+        assert (await event(socket)).body == Vocabulary(terms=("CTranslate2", "Lasecki"))
+        await socket.send(b"\0" * 1_280)
+        await hub["room"].until_heard(2_560)
+        await socket.send('{"type": "vocabulary", "terms": "Lasecki"}')
+        code, reason = await closed(socket)
+        assert (code, (reason or "")[:29]) == (1008, "terms must be a list of texts")
+
+
+async def test_a_speaker_that_expects_too_much_is_told() -> None:
+    async with served(PlayedHub("room")) as client, client.audio() as socket:
+        await socket.send('{"type": "vocabulary", "terms": ["a", "b", "c", "d"]}')
+        assert await closed(socket) == (1008, "too much is expected")
 
 
 async def test_a_speaker_reads_while_it_speaks() -> None:

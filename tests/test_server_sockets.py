@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import InvalidStatus
 
-from streamd.core.events import Status, Welcome
+from streamd.core.events import Status, Vocabulary, Welcome
 from streamd.core.log import Log
 from streamd.core.wire import Close
 from streamd.server import relay, sockets
@@ -130,7 +130,27 @@ async def test_a_reader_that_sends_something_is_told_what_is_allowed(message: st
         await socket.send(message)
         code, reason = await closed(socket)
         assert code == 1008
-        assert (reason or "").startswith("readers send nothing")
+        assert any(words in (reason or "") for words in ("is not known here", "send no sound", "must be a JSON object"))
+
+
+async def test_a_reader_that_may_speak_says_what_to_expect() -> None:
+    hub = PlayedHub("room")
+    async with served(hub, tokens=TOKENS) as client, client.events(query="?token=speakers-secret") as socket:
+        await event(socket)
+        await socket.send('{"type": "vocabulary", "terms": ["Lasecki"]}')
+        assert (await event(socket)).body == Vocabulary(terms=("CTranslate2", "Lasecki"))
+        await socket.send('{"type": "vocabulary", "terms": ["a", "b", "c", "d"]}')
+        assert await closed(socket) == (1008, "too much is expected")
+    assert hub["room"].vocabulary == ("CTranslate2", "Lasecki")
+
+
+async def test_a_reader_that_may_not_speak_expects_nothing() -> None:
+    hub = PlayedHub("room")
+    async with served(hub, tokens=TOKENS) as client, client.events(query="?token=viewers-secret") as socket:
+        await event(socket)
+        await socket.send('{"type": "vocabulary", "terms": ["Lasecki"]}')
+        assert await closed(socket) == (1008, "forbidden: this needs the token of a speaker")
+    assert hub["room"].vocabulary == ("CTranslate2",)
 
 
 async def test_a_reader_that_floods_is_still_told() -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status
+from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status, Vocabulary
 from streamd.core.log import Log
 from streamd.core.view import fold
 from streamd.engines.scripted import build
@@ -268,3 +268,19 @@ async def test_a_second_pass_corrects_finals_and_holds_nothing_up() -> None:
         work.cancel()
         await asyncio.wait([work])
     assert {item.text for item in fold(session.history()).items} == {"something else"}
+
+
+async def test_names_are_expected_beside_those_of_the_pipeline() -> None:
+    settings = Settings(pipeline=Pipeline(recognise=RecogniseStage(vocabulary=("CTranslate2",))))
+    async with running(settings) as (session, engine, told):
+        session.expect(["Lasecki", "ctranslate2"])
+        assert list(session.vocabulary) == ["CTranslate2", "Lasecki"]
+        await session.hear(Played(speech()))
+        assert engine.contexts[-1].vocabulary == ("CTranslate2", "Lasecki")
+        session.expect([])
+        assert list(session.vocabulary) == ["CTranslate2"]
+        with pytest.raises(ValueError, match="at most 100 terms, not 101"):
+            session.expect([str(number) for number in range(100)])
+        assert list(session.vocabulary) == ["CTranslate2"]
+    bodies = [event.body for event in told if isinstance(event.body, Vocabulary)]
+    assert bodies[0] == Vocabulary(terms=("CTranslate2", "Lasecki"))

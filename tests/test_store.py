@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd.core.events import Body, Event, Final, Gap, Partial, Status
+from streamd.core.events import Body, Event, Final, Gap, Partial, Revised, Status
 from streamd.core.log import Log
 from streamd.errors import ConfigError, UnavailableError
 from streamd.metrics import Metrics
@@ -200,12 +200,13 @@ def test_the_first_version_is_what_the_first_script_makes(path: Path) -> None:
 
 
 def test_each_missing_step_is_made_once(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = tuple(f"CREATE TABLE step_{number} (n)" for number in (2, 3))
+    present = database.MIGRATIONS
+    steps = tuple(f"CREATE TABLE step_{number} (n)" for number in (1, 2))
     for known in (steps[:1], steps, steps):
-        monkeypatch.setattr(database, "MIGRATIONS", (database.MIGRATIONS[0], *known))
+        monkeypatch.setattr(database, "MIGRATIONS", (*present, *known))
         assert len(reopened(version_1).history) == 1
     with closing(sqlite3.connect(version_1)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(present) + 2,)
         assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'step__'").fetchone() == (2,)
 
 
@@ -363,6 +364,26 @@ def test_a_log_with_a_dropped_part_sends_old_readers_a_snapshot(journal: Journal
     log = Log("room", loaded.epoch, next_seq=loaded.next_seq, history=loaded.history, dropped=loaded.dropped)
     assert log.oldest == 7
     assert [log.resume(after, loaded.epoch) for after in (5, 6, 10)] == [0, 6, 10]
+
+
+def test_a_vocabulary_is_kept_for_its_session(path: Path) -> None:
+    with closing(Journal.open(path)) as journal:
+        assert journal.load("room", 0).vocabulary == ()
+        journal.load("hall", 0)
+        for terms in (["Lasecki"], ["字幕", 'Mac"Intyre']):
+            journal.expect("room", terms)
+    assert reopened(path).vocabulary == ("字幕", 'Mac"Intyre')
+    assert reopened(path, "hall").vocabulary == ()
+
+
+def test_a_second_reading_tells_nothing_of_when_the_session_was_heard_last(journal: Journal) -> None:
+    journal.load("room", 0)
+    late = Revised(utterance=7, start_ms=700, end_ms=750, text="Good evening.", changes=(), engine="second")
+    events = [say(7, at_ms=1_000), Event.seal(late, seq=8, session="room", at_ms=9_000)]
+    journal.write("room", events, [], 9, 9_500)
+    loaded = journal.load("room", 20_000)
+    assert [event.body.type for event in loaded.history] == ["final", "revised"]
+    assert loaded.unheard(20_000) == (750 + 8_500, 750 + 8_500 + 10_500)
 
 
 def test_partials_are_replaced_and_go_with_their_final(journal: Journal) -> None:

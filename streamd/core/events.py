@@ -124,6 +124,13 @@ class Status(_Record):
     detail: str | None = None
 
 
+class Vocabulary(_Record):
+    """Names and jargon that are expected from now on. Told when it changes, and to every reader that comes."""
+
+    type: Literal["vocabulary"] = "vocabulary"
+    terms: tuple[str, ...]
+
+
 class Ended(_Record):
     """The source is at its end and everything it said has been sent."""
 
@@ -131,7 +138,7 @@ class Ended(_Record):
     audio_ms: int
 
 
-Body = Partial | Final | Revised | Gap | Status | Ended
+Body = Partial | Final | Revised | Gap | Status | Vocabulary | Ended
 DURABLE = (Final, Revised, Gap)  # journalled; they survive kill -9
 _TaggedBody = Annotated[Body | Welcome, Field(discriminator="type")]
 _BODY: TypeAdapter[Body | Welcome] = TypeAdapter(_TaggedBody)

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from operator import attrgetter
 
-from streamd.core.events import DURABLE, Body, Ended, Event, Final, Partial, Status, Welcome
+from streamd.core.events import DURABLE, Body, Ended, Event, Final, Partial, Status, Vocabulary, Welcome
 
 RETAINED_EVENTS = 5_000  # durable events held in memory: hours of speech. Older ones are in the journal.
 
@@ -135,7 +135,7 @@ def _subject(body: Body) -> object:
     match body:
         case Partial():
             return body.utterance
-        case Status() | Ended():
+        case Status() | Vocabulary() | Ended():
             return type(body)
         case _:
             raise TypeError(f"{body.type} events are not superseded")

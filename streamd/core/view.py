@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status, Welcome, Word
+from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status, Vocabulary, Welcome, Word
 
 _OVER = (None, "idle", "stopping")  # states in which no sound is expected
 
@@ -74,6 +74,7 @@ class View:
     seq: int = 0
     status: Status | None = None
     ended: Ended | None = None
+    vocabulary: tuple[str, ...] = ()  # names and jargon that are expected
     _items: dict[int, Item] = field(default_factory=dict)
 
     @property
@@ -105,6 +106,8 @@ class View:
                 self._items[event.seq] = Interruption(event.seq, body.start_ms, body.end_ms, body.reason, event)
             case Status():
                 self.status = body
+            case Vocabulary():
+                self.vocabulary = body.terms
             case _:
                 self.ended = body
         return True
@@ -113,6 +116,7 @@ class View:
         clears = epoch != self.epoch or seq < self.seq
         if clears:
             self.status = self.ended = None
+            self.vocabulary = ()
             self._items.clear()
         self.epoch, self.seq = epoch, seq
         return clears

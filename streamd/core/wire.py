@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from streamd.core.events import Ended, Event
 from streamd.core.log import Log
+from streamd.core.vocabulary import vocabulary
 
 REASON_BYTES = 123  # what a close frame has room for (RFC 6455, 5.5)
 PIECE_BYTES = 8_192  # longer messages reach the session in pieces: half a second at the lowest rate
@@ -108,6 +110,13 @@ class AudioRequest(_Request):
     takeover: Flag = False  # replace the session's present source
 
 
+class VocabularyRequest(_Request):
+    """Names and jargon of a session: GET or PUT …/v1/sessions/NAME/vocabulary."""
+
+    session: Name
+    terms: Annotated[tuple[str, ...], AfterValidator(vocabulary)] = ()
+
+
 class TranscriptRequest(_Request):
     """What was said, as a file: GET …/v1/sessions/NAME/transcript.FORMAT."""
 
@@ -121,7 +130,7 @@ class PageRequest(_Request):
     path: str
 
 
-Request = EventsRequest | AudioRequest | TranscriptRequest | PageRequest
+Request = EventsRequest | AudioRequest | VocabularyRequest | TranscriptRequest | PageRequest
 
 
 def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
@@ -131,13 +140,17 @@ def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
             return _validate(EventsRequest, query, session=name)
         case ["", "v1", "sessions", name, "audio"]:
             return _validate(AudioRequest, query, session=name)
+        case ["", "v1", "sessions", name, "vocabulary"]:
+            terms = tuple(value for key, value in query if key == "term")
+            others = [(key, value) for key, value in query if key != "term"]
+            return _validate(VocabularyRequest, others, session=name, terms=terms)
         case ["", "v1", "sessions", name, file] if file.startswith("transcript."):
             return _validate(TranscriptRequest, query, session=name, format=file.removeprefix("transcript."))
         case _:
             return PageRequest(path=path, token=dict(query).get("token"))
 
 
-def _validate(kind: type[_R], query: Sequence[tuple[str, str]], **given: str) -> _R:
+def _validate(kind: type[_R], query: Sequence[tuple[str, str]], **given: str | tuple[str, ...]) -> _R:
     """The request that path and query describe."""
     parameters = dict(query)
     known = sorted(kind.model_fields.keys() - given.keys())
@@ -153,12 +166,13 @@ def _validate(kind: type[_R], query: Sequence[tuple[str, str]], **given: str) ->
         raise BadRequest(_plain(error, {**parameters, **given})) from error
 
 
-def _plain(error: ValidationError, values: Mapping[str, str]) -> str:
+def _plain(error: ValidationError, values: Mapping[str, str | tuple[str, ...]]) -> str:
     """The first thing that is wrong, with its key and its value."""
     first = error.errors()[0]
     key = str(first["loc"][0])
     problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{key}={values[key][:80]!r}: {problem}"
+    value = values[key]
+    return f"{key}={value[:80]!r}: {problem}" if isinstance(value, str) else f"{key}: {problem}"
 
 
 # Sessions
@@ -189,16 +203,27 @@ class _Follower:
         return max(0, now_ms - max(event.at_ms, self._began_ms)) if event else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A client asks for these names and this jargon to be expected, in place of those that it asked for before."""
+
+    terms: tuple[str, ...]
+
+
 class ReaderWire(_Follower):
     """A client that reads: everything after the place that it comes back from, or all that is retained."""
 
     def __init__(self, log: Log, now_ms: int, *, after: int | None = None, epoch: str | None = None) -> None:
         super().__init__(log, log.resume(after, epoch), now_ms)
 
-    def receive(self, message: bytes | str) -> NoReturn:
-        """Whatever a reader sends raises ProtocolViolation."""
-        kind = "a text message" if isinstance(message, str) else "sound"
-        raise ProtocolViolation(f"readers send nothing, this one sent {kind}; sound goes to the address …/audio")
+    def receive(self, message: bytes | str) -> Expect:
+        """What a reader asks for. Raises ProtocolViolation for anything but a vocabulary."""
+        if isinstance(message, bytes):
+            raise ProtocolViolation("readers send no sound; it goes to the address …/audio")
+        fields = _fields(message)
+        if fields.get("type") != "vocabulary":
+            raise _unknown(fields, '{"type": "vocabulary", "terms": […]}')
+        return _expect(fields)
 
 
 class IngestWire(_Follower):
@@ -210,13 +235,12 @@ class IngestWire(_Follower):
         self.is_over = False  # the client said that it is done
         self.ended: Event | None = None
 
-    def receive(self, message: bytes | str) -> list[bytes]:
-        """The sound in a message, in pieces of at most PIECE_BYTES. Raises ProtocolViolation."""
+    def receive(self, message: bytes | str) -> list[bytes] | Expect:
+        """The sound in a message, in pieces of at most PIECE_BYTES, or what it asks for. Raises ProtocolViolation."""
         if self.is_over:
             raise ProtocolViolation('nothing may follow {"type": "end"}; connect again to go on')
         if isinstance(message, str):
-            self._obey(message)
-            return []
+            return self._obey(message)
         return [message[start : start + PIECE_BYTES] for start in range(0, len(message), PIECE_BYTES)]
 
     def next(self) -> Event | None:
@@ -228,14 +252,36 @@ class IngestWire(_Follower):
                 return event
         return None
 
-    def _obey(self, message: str) -> None:
-        try:
-            fields = _OBJECT.validate_json(message)
-        except ValidationError:
-            raise ProtocolViolation('a text message must be a JSON object, such as {"type": "end"}') from None
-        if fields.get("type") != "end":
-            raise ProtocolViolation(f'only {{"type": "end"}} is known here, not type {str(fields.get("type"))[:40]!r}')
-        self.is_over = True
+    def _obey(self, message: str) -> list[bytes] | Expect:
+        fields = _fields(message)
+        match fields.get("type"):
+            case "vocabulary":
+                return _expect(fields)
+            case "end":
+                self.is_over = True
+                return []
+        raise _unknown(fields, '{"type": "end"} and {"type": "vocabulary", "terms": […]}')
+
+
+def _fields(message: str) -> dict[str, object]:
+    try:
+        return _OBJECT.validate_json(message)
+    except ValidationError:
+        raise ProtocolViolation('a text message must be a JSON object, such as {"type": "end"}') from None
+
+
+def _unknown(fields: Mapping[str, object], known: str) -> ProtocolViolation:
+    return ProtocolViolation(f"type {str(fields.get('type'))[:40]!r} is not known here, only {known}")
+
+
+def _expect(fields: Mapping[str, object]) -> Expect:
+    try:
+        return Expect(vocabulary(_TERMS.validate_python(fields.get("terms"))))
+    except ValidationError:
+        raise ProtocolViolation('terms must be a list of texts, such as ["Lasecki", "CTranslate2"]') from None
+    except ValueError as error:
+        raise ProtocolViolation(str(error)) from None
 
 
 _OBJECT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
+_TERMS: TypeAdapter[list[str]] = TypeAdapter(list[str], config=ConfigDict(strict=True))

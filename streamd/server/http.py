@@ -1,4 +1,4 @@
-"""Answers to plain GET requests: pages, health, metrics, sessions and transcripts."""
+"""Answers to plain requests: pages, health, metrics, sessions, transcripts and vocabularies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ from streamd.bridge import in_thread
 from streamd.core.events import Event
 from streamd.core.subtitle import Format, render
 from streamd.core.view import fold
-from streamd.core.wire import BadRequest, PageRequest, Request, TranscriptRequest, parse_request
+from streamd.core.wire import (
+    BadRequest,
+    PageRequest,
+    Request,
+    TranscriptRequest,
+    VocabularyRequest,
+    parse_request,
+)
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role
-from streamd.server.hub import Hub
+from streamd.server.hub import Hub, SessionLimit
 
 TRANSCRIPTS_AT_A_TIME = 2
 """More wait: rendering a day of speech takes a second of one core."""
@@ -85,7 +92,7 @@ class Http:
 
     async def answer(self, http: HttpRequest) -> Response | None:
         """The response to a request; None lets the WebSocket handshake go on (or fail with 405 or 426)."""
-        if http.method not in ("GET", "HEAD"):
+        if http.method not in ("GET", "HEAD", "PUT"):
             return None
         try:
             self._access.check_place(http.headers)
@@ -96,6 +103,8 @@ class Http:
             response = _error(HTTPStatus.BAD_REQUEST, str(bad))
         except NotHere as missing:
             response = _error(HTTPStatus.NOT_FOUND, str(missing))
+        except SessionLimit as limit:
+            response = _error(HTTPStatus.TOO_MANY_REQUESTS, str(limit))
         if response and (origin := self._access.foreign_origin(http.headers)):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
@@ -104,7 +113,12 @@ class Http:
         return response
 
     async def _answer(self, http: HttpRequest) -> Response | None:
-        match read_target(http.path):
+        request = read_target(http.path)
+        if isinstance(request, VocabularyRequest):
+            return await self._vocabulary(request, http)
+        if http.method == "PUT":
+            return None
+        match request:
             case TranscriptRequest() as request:
                 self._access.check_role(http.headers, request.token, Role.VIEWER)
                 return await self._transcript(request)
@@ -114,6 +128,22 @@ class Http:
                 return await self._service(request, http.headers)
             case _:
                 return None
+
+    async def _vocabulary(self, request: VocabularyRequest, http: HttpRequest) -> Response:
+        """What a session expects, after it was told to. Terms are in the address: websockets reads no bodies."""
+        if http.method == "PUT":
+            self._access.check_role(http.headers, request.token, Role.SPEAKER)
+            try:
+                return _json({"terms": await self._hub.expect(request.session, request.terms)})
+            except ValueError as error:
+                raise BadRequest(str(error)) from error
+        self._access.check_role(http.headers, request.token, Role.VIEWER)
+        if request.terms:
+            raise BadRequest("terms are set with PUT; GET tells which ones there are")
+        session = await self._hub.get(request.session)
+        if session is None:
+            raise NotHere(no_session(request.session, self._hub))
+        return _json({"terms": session.vocabulary})
 
     def _page(self, path: str) -> Response:
         file = self._files[path]
@@ -169,7 +199,7 @@ def _error(status: HTTPStatus, reason: str) -> Response:
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return _reply(json.dumps(value).encode(), "application/json", status=status)
+    return _reply(json.dumps(value, ensure_ascii=False).encode(), "application/json", status=status)
 
 
 def _reply(

@@ -29,6 +29,11 @@ class Session(Protocol):
     @property
     def log(self) -> Log: ...
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Names and jargon that are expected now."""
+        ...
+
     async def wait_newer(self, seq: int) -> None:
         """Return once readers may see something after `seq`."""
         ...
@@ -60,6 +65,14 @@ class Hub(Protocol):
 
     async def open(self, name: str) -> Session:
         """The session of that name, made if need be. Raises SessionLimit."""
+        ...
+
+    async def expect(self, name: str, terms: tuple[str, ...]) -> tuple[str, ...]:
+        """Names and jargon that the session of that name, made if need be, expects from now on; lasts its life long.
+
+        They take the place of former ones; returns them with the pipeline's. Raises ValueError if that is too much
+        in all, and SessionLimit.
+        """
         ...
 
     def now_ms(self) -> int:

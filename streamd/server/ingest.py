@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from streamd.core.wire import AudioRequest, Close, CloseCode, IngestWire
+from streamd.core.wire import AudioRequest, Close, CloseCode, Expect, IngestWire
 from streamd.server.hub import Hub, Session, SourceBusy
-from streamd.server.relay import Relay, cancel, first
+from streamd.server.relay import Relay, cancel, expect, first
 from streamd.sources.socket import SocketSource
 
 
@@ -83,6 +83,9 @@ class Ingest:
         async for message in self._socket:
             try:
                 pieces = self._wire.receive(message)
+                if isinstance(pieces, Expect):
+                    await expect(self._hub, self._session.name, pieces)
+                    continue
             except Close as close:
                 self.cut_off(close)
                 return

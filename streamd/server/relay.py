@@ -10,8 +10,8 @@ from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
 from streamd.core.events import Event
-from streamd.core.wire import Close, CloseCode
-from streamd.server.hub import Session
+from streamd.core.wire import Close, CloseCode, Expect, ProtocolViolation
+from streamd.server.hub import Hub, Session
 
 CLOSE_S = 2.0
 """A client that does not answer a closing handshake for so long is dropped."""
@@ -81,6 +81,14 @@ async def shut(socket: Connection, close: Close) -> None:
             await first(socket.close(close.code, close.reason), _discard(socket))
     except TimeoutError:
         socket.transport.abort()
+
+
+async def expect(hub: Hub, name: str, asked: Expect) -> None:
+    """Have a session expect what its client asks for. Raises Close if that is too much."""
+    try:
+        await hub.expect(name, asked.terms)
+    except ValueError as error:
+        raise ProtocolViolation(str(error)) from error
 
 
 async def first(*contenders: Coroutine[Any, Any, object]) -> None:

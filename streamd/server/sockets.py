@@ -17,7 +17,7 @@ from streamd.server.access import Access, Refused, Role
 from streamd.server.http import no_session, read_target
 from streamd.server.hub import Hub, Session, SessionLimit
 from streamd.server.ingest import Ingest
-from streamd.server.relay import Relay, first, shut
+from streamd.server.relay import Relay, expect, first, shut
 from streamd.settings import Server
 
 SERVER = f"streamd/{__version__}"
@@ -88,8 +88,16 @@ class Sockets:
             wire = ReaderWire(session.log, self._hub.now_ms(), after=request.after, epoch=request.epoch)
             relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
             await socket.send(wire.welcome(SERVER, self._hub.now_ms()).json)
-            await first(relay.forever(), _refuse(socket, wire), self._draining.wait())
+            listening = self._obey(socket, request, wire, session.name)
+            await first(relay.forever(), listening, self._draining.wait())
             await _farewell(socket, relay, session.log.next_seq - 1)
+
+    async def _obey(self, socket: ServerConnection, request: EventsRequest, wire: ReaderWire, name: str) -> None:
+        """Do what a reader asks for, if it may speak as well, until it is gone."""
+        async for message in socket:
+            asked = wire.receive(message)
+            self._check_role(socket, request, Role.SPEAKER)
+            await expect(self._hub, name, asked)
 
     async def _speak(self, socket: ServerConnection, request: AudioRequest) -> None:
         session = await self._hub.get(request.session) or await self._hub.open(request.session)
@@ -133,12 +141,6 @@ class Sockets:
         finally:
             if self._speakers.get(name) is ingest:
                 del self._speakers[name]
-
-
-async def _refuse(socket: ServerConnection, wire: ReaderWire) -> None:
-    """Wait for the connection to end, or for a message that must not come."""
-    async for message in socket:
-        wire.receive(message)
 
 
 async def _farewell(socket: ServerConnection, relay: Relay, newest: int) -> None:

@@ -41,6 +41,9 @@ MIGRATIONS = (
         PRIMARY KEY (session, utterance)
     ) STRICT;
     """,
+    """
+    ALTER TABLE session ADD COLUMN vocabulary TEXT NOT NULL DEFAULT '[]';  -- names and jargon, a JSON list
+    """,
 )
 
 _DAMAGED = "move it away to start a new one; `sqlite3 FILE .recover` may save what it held"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ class Loaded:
     last_end_ms: int  # where the last of these events ends on the timeline, 0 for a new session
     last_at_ms: int  # when that event was appended
     alive_at_ms: int  # when the session was last seen alive
+    vocabulary: tuple[str, ...] = ()  # names and jargon that it expects
 
     def unheard(self, now_ms: int) -> tuple[int, int]:
         """Start and end, on the timeline in ms, of the time in which nobody listened."""
@@ -97,11 +99,12 @@ class Journal:
         """Open a session, a new one if need be, with its newest `retain` durable events, and reserve its numbers."""
         with self._writing():
             self._db.execute(
-                "INSERT INTO session VALUES (?, ?, 0, 0, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO session VALUES (?, ?, 0, 0, ?, ?, '[]') ON CONFLICT DO NOTHING",
                 (session, uuid4().hex, now_ms, now_ms),
             )
-            epoch, reserved, dropped, alive_at_ms = self._db.execute(
-                "SELECT epoch, reserved_seq, dropped_seq, alive_at_ms FROM session WHERE name = ?", (session,)
+            epoch, reserved, dropped, alive_at_ms, terms = self._db.execute(
+                "SELECT epoch, reserved_seq, dropped_seq, alive_at_ms, vocabulary FROM session WHERE name = ?",
+                (session,),
             ).fetchone()
             history = self._events(
                 "SELECT json FROM event WHERE session = ? ORDER BY seq DESC LIMIT ?", (session, retain)
@@ -115,7 +118,17 @@ class Journal:
         last_end_ms, last_at_ms = max(map(_end, told), default=(0, alive_at_ms))
         finished = {event.body.utterance for event in history if isinstance(event.body, Final)}
         interrupted = [event for event in partials if _spoken(event).utterance not in finished]
-        return Loaded(epoch, reserved + 1, dropped, history, interrupted, last_end_ms, last_at_ms, alive_at_ms)
+        return Loaded(
+            epoch,
+            reserved + 1,
+            dropped,
+            history,
+            interrupted,
+            last_end_ms,
+            last_at_ms,
+            alive_at_ms,
+            tuple(json.loads(terms)),
+        )
 
     def write(
         self, session: str, durable: Sequence[Event], partials: Sequence[Event], next_seq: int, now_ms: int
@@ -139,6 +152,12 @@ class Journal:
             self._db.execute("UPDATE session SET alive_at_ms = ? WHERE name = ?", (now_ms, session))
             self._reserve(session, reserved)
         self._reserved[session] = reserved
+
+    def expect(self, session: str, terms: Sequence[str]) -> None:
+        """Keep names and jargon for a session, in place of former ones."""
+        with self._writing():
+            text = json.dumps(terms, ensure_ascii=False)
+            self._db.execute("UPDATE session SET vocabulary = ? WHERE name = ?", (text, session))
 
     def release(self, session: str, next_seq: int) -> None:
         """A session has closed for good: numbers from `next_seq` on were never handed out, its next run uses them."""

@@ -47,6 +47,15 @@ test("apply tells whether anything changed", () => {
   assert.equal(view.apply({ type: "ended", seq: 3, audio_ms: 1 }), true);
 });
 
+test("what is expected is known until the view is cleared", () => {
+  const view = new View();
+  view.apply({ type: "welcome", seq: 0, epoch: "a" });
+  assert.equal(view.apply({ type: "vocabulary", seq: 1, terms: ["Lasecki"] }), true);
+  assert.deepEqual(view.vocabulary, ["Lasecki"]);
+  view.apply({ type: "welcome", seq: 0, epoch: "b" });
+  assert.deepEqual(view.vocabulary, []);
+});
+
 test("an item is replaced, not changed, so that a renderer can compare identities", () => {
   const view = new View();
   const say = (seq, rev, text) =>
