@@ -13,6 +13,7 @@ from streamd import __version__
 from streamd.bench.run import Run
 
 QUIET_CORES = 0.1  # other programs that keep more of a core busy than this change what is measured
+LATE_S = 0.1  # sound that comes later than this is not live any more
 
 Show = Callable[[float], str]
 
@@ -137,10 +138,11 @@ class Report:
         return cells
 
     def _remarks(self) -> list[str]:
-        faults = [f"{run.subject}, {run.sessions} sessions: {fault}" for run in self.runs for fault in run.faults]
-        busy = [run.figures["other_cores"] or 0.0 for run in self.runs]
-        loud = [f"other programs kept up to {max(busy):.2f} cores busy: quote ratios, not seconds"]
-        return [*self.notes, *faults, *(loud if max(busy, default=0.0) > QUIET_CORES else [])]
+        faults = [f"{run.subject}, sessions: {run.sessions}: {fault}" for run in self.runs for fault in run.faults]
+        busy, late = (max(_values(self.runs, name), default=0.0) for name in ("other_cores", "sent_late_s"))
+        loud = [f"other programs kept up to {busy:.2f} cores busy: quote ratios, not seconds"]
+        slow = [f"sound was sent up to {late:.2f} s late: a server did not take it, or this machine was too busy"]
+        return [*self.notes, *faults, *(loud if busy > QUIET_CORES else []), *(slow if late > LATE_S else [])]
 
 
 def machine() -> dict[str, object]:
