@@ -18,7 +18,8 @@ from streamd.bench.run import Run, near_silence
 from streamd.bench.subject import Tape
 from streamd.bench.usage import Sample, between
 from streamd.core.events import Body, Event, Final, Gap, Partial
-from streamd.core.measure import Figures, Reference
+from streamd.core.figures import Figures
+from streamd.core.measure import Reference
 from streamd.errors import ConfigError
 from tests.conftest import DATA
 from tests.e2e.daemon import streamd
@@ -157,7 +158,7 @@ def test_usage_is_between_two_moments_and_memory_since_the_start() -> None:
 
 
 def run_of(subject: str, sessions: int = 1, **figures: float | None) -> Run:
-    return Run(subject, sessions, {"other_cores": 0.0, **figures}, (), (), ())
+    return Run(subject, sessions, {"other_cores": 0.0, **figures}, {}, (), (), ())
 
 
 def test_a_table_shows_ratios_medians_and_ranges() -> None:
@@ -176,7 +177,7 @@ def test_a_table_shows_ratios_medians_and_ranges() -> None:
 def test_a_table_says_what_makes_it_doubtful() -> None:
     report = Report("x.flac", {}, notes=["a note"])
     figures: Figures = {"other_cores": 1.5, "wer": 0.1, "sent_late_s": 2.0}
-    report.runs.append(Run("streamd", 2, figures, (), (), ("did not come to an end",)))
+    report.runs.append(Run("streamd", 2, figures, {}, (), (), ("did not come to an end",)))
     assert report.table().endswith(
         "a note\nstreamd, sessions: 2: did not come to an end\n"
         "other programs kept up to 1.50 cores busy: quote ratios, not seconds\n"

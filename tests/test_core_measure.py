@@ -10,17 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.core.measure import (
-    Delays,
     Errors,
     Reference,
     Snapshot,
     SpokenWord,
     Unrest,
-    by_fifths,
     last_words,
     measure,
-    percentile,
-    summary,
     tokens,
 )
 
@@ -94,22 +90,18 @@ def test_an_utterances_last_word_may_be_one_of_the_last_three() -> None:
 
 
 def test_nothing_shown() -> None:
-    measured = measure([], SAID)
-    figures = summary([measured], 4.0)
-    assert (figures["wer"], figures["first_text_s"], figures["stays_p50_s"], figures["erasure"]) == (
-        1,
-        None,
-        None,
-        None,
-    )
-    assert figures["utterances_lost"] == 1
-    assert figures["covered"] is None
+    measured = measure([], SAID, lambda text: text.replace(",", ""))
+    assert measured.wer == Errors(0, 4, 0, 4)
+    assert measured.first_text_s is measured.behind_s is None
+    assert measured.unrest == Unrest(0, 0, 0)
+    assert measured.utterances is not None
+    assert np.isnan(measured.utterances.final).all()
 
 
 def test_nothing_known_but_what_was_shown() -> None:
-    figures = summary([measure(STORY, Reference(None))], 4.0)
-    assert figures["wer"] is figures["raw_wer"] is figures["stays_p50_s"] is figures["utterances_lost"] is None
-    assert figures["erasure"] == 0.75
+    measured = measure(STORY, Reference(None))
+    assert [measured.wer, measured.raw_wer, measured.delays, measured.utterances] == [None] * 4
+    assert measured.unrest.words == 4
 
 
 def test_a_reference_may_not_know_all_its_times() -> None:
@@ -119,35 +111,6 @@ def test_a_reference_may_not_know_all_its_times() -> None:
     assert measured.delays.stays.tolist() == [1.0]
     assert measured.utterances is not None
     assert np.isnan(measured.utterances.final[0])
-
-
-def test_sessions_are_summarised_by_word() -> None:
-    """Not by session: a session of one word counts as one word."""
-    short = measure([Snapshot(9.0, "go", "go", "go")], Reference("go", (SpokenWord("go", 1.0),), (0,)))
-    figures = summary([measure(STORY, SAID, str.lower), short], 4.0)
-    assert figures["wer"] == pytest.approx(1 / 5)
-    assert figures["stays_p50_s"] == 0.75
-    assert figures["worst_session_p95_s"] == 8.0
-    assert figures["utterances_lost"] == 0
-
-
-def test_growth_is_from_the_first_fifth_to_the_last() -> None:
-    ends_s = np.arange(10.0)
-    delays = Delays(ends_s, ends_s, ends_s, ends_s, ends_s)
-    assert by_fifths(delays, 10.0) == [0.5, 2.5, 4.5, 6.5, 8.5]
-    words = tuple(SpokenWord(str(n), float(n)) for n in range(10))
-    shots = [
-        Snapshot(n + n / 10, text, "", "")
-        for n, text in enumerate(accumulate(map(str, range(10)), lambda text, word: f"{text} {word}"))
-    ]
-    figures = summary([measure(shots, Reference(None, words))], 10.0)
-    assert figures["stays_growth_s"] == pytest.approx(0.8)
-    assert summary([measure(shots[:5], Reference(None, words))], 10.0)["stays_growth_s"] is None
-
-
-def test_a_percentile_leaves_out_what_never_happened() -> None:
-    assert percentile(np.array([1.0, np.nan, 3.0]), 50) == 2.0
-    assert percentile(np.array([np.nan]), 50) is None
 
 
 def test_pauses_part_utterances() -> None:

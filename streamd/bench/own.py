@@ -11,13 +11,13 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 
 from streamd.bench.subject import HOST, LAST_WORDS_S, START_S, Tape
-from streamd.config import Loaded
+from streamd.config import Loaded, flat
 from streamd.core.audio import SAMPLE_RATE
 from streamd.core.events import Ended, Status
 from streamd.core.measure import Snapshot
 from streamd.core.view import Utterance, View, parse_known
 
-_OURS = ("server.", "store.", "source.", "logging.", "session", "pipeline_name")  # settings that the benchmark makes
+_OURS = ("server.", "store.", "source.", "logging.", "session", "pipeline_name")  # settings that are made here
 
 
 class Streamd:
@@ -29,12 +29,14 @@ class Streamd:
 
     def __init__(self, loaded: Loaded) -> None:
         self.settings = {key: value for key, value in loaded.changed().items() if not key.startswith(_OURS)}
+        stages = {key: value for key, value in flat(loaded.settings).items() if key.startswith("pipeline.")}
+        self._sets = {key: value for key, value in (stages | self.settings).items() if value is not None}
 
     def command(self, port: int, folder: Path, sessions: int) -> Sequence[str | Path]:
         """See Subject.command. The configuration is this one, not that of the user's home."""
         config = folder / "config.toml"
         config.write_text(f'[server]\nmax_sessions = {max(8, sessions)}\n[store]\npath = ""\n')
-        sets = [f"--set={key}={json.dumps(value, default=str)}" for key, value in self.settings.items()]
+        sets = [f"--set={key}={json.dumps(value, default=str)}" for key, value in self._sets.items()]
         where = ["--host", HOST, "--port", str(port), "--source", "none", "--session", _session(0)]
         return [sys.executable, "-m", "streamd", "run", "--config", config, *where, "--log-level", "WARNING", *sets]
 

@@ -21,7 +21,8 @@ from streamd.bench.reference import Recording
 from streamd.bench.subject import Server, Subject, Tape, serving
 from streamd.bench.usage import Usage, between
 from streamd.core.audio import SAMPLE_RATE
-from streamd.core.measure import FIFTHS, Figures, measure, summary
+from streamd.core.figures import FIFTHS, Figures, by_fifths, summary
+from streamd.core.measure import measure
 from streamd.errors import UnavailableError
 
 BETWEEN_S = 0.7  # from one session's start to the next one's: they do not ask for everything in the same moment
@@ -46,6 +47,7 @@ class Run:
     subject: str
     sessions: int
     figures: Figures
+    stays_by_fifth: dict[int, tuple[float | None, ...]]  # percentile → seconds
     cpu_by_fifth: tuple[float, ...]
     memory_by_fifth: tuple[float, ...]
     faults: tuple[str, ...]
@@ -70,7 +72,8 @@ def run(subject: Subject, recording: Recording, sessions: int, plan: Plan, norma
     )
     figures = summary(measured, recording.duration_s) | _costs(usage, server, tapes)
     faults = tuple(tape.fault for tape in tapes if tape.fault)
-    return Run(subject.name, len(tapes), figures, usage.cpu_by_fifth, usage.memory_by_fifth, faults)
+    fifths = by_fifths(measured, recording.duration_s)
+    return Run(subject.name, len(tapes), figures, fifths, usage.cpu_by_fifth, usage.memory_by_fifth, faults)
 
 
 async def _play(

@@ -25,6 +25,8 @@ START_S = 180.0  # longest wait for a server to listen
 LAST_WORDS_S = 60.0  # longest wait for the last words
 STOP_S = 10.0
 POLL_S = 0.05
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # proc(5): addresses in column 1, states in column 3
+LISTENS = "0A"
 LOG_LINES = 15  # of a server that died
 
 
@@ -113,7 +115,7 @@ async def serving(subject: Subject, folder: Path, sessions: int) -> AsyncIterato
     meter = Meter(process.pid)
     watching = asyncio.create_task(meter.watch())
     try:
-        await _unless_it_dies(process, _listens(process.pid, port), subject, log)
+        await _unless_it_dies(process, _listens(port), subject, log)
         await _unless_it_dies(process, subject.ready(port), subject, log)
         yield Server(port, time.monotonic() - began_s, meter)
     finally:
@@ -134,17 +136,15 @@ def free_port() -> int:
         return port
 
 
-async def _listens(pid: int, port: int) -> None:
-    """Look at the system's table: a connection that only tries would take the place of a client."""
-    while not any(_is_listening(process, port) for process in family(pid)):  # noqa: ASYNC110 - nothing tells of it
+async def _listens(port: int) -> None:
+    """Look at the kernel's table: a connection that only tries would take the place of a client."""
+    while not _is_listening(port):  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(POLL_S)
 
 
-def _is_listening(process: psutil.Process, port: int) -> bool:
-    with suppress(psutil.Error):
-        connections = process.net_connections("tcp")
-        return any(it.status == psutil.CONN_LISTEN and it.laddr.port == port for it in connections)
-    return False
+def _is_listening(port: int) -> bool:
+    rows = [line.split() for table in TABLES if table.exists() for line in table.read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == LISTENS for row in rows)
 
 
 async def _unless_it_dies(process: asyncio.subprocess.Process, waiting: Any, subject: Subject, log: Path) -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import psutil
 
-from streamd.core.measure import FIFTHS
+from streamd.core.figures import FIFTHS
 
 EVERY_S = 0.5
 
