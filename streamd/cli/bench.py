@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from itertools import cycle, product
 from pathlib import Path
@@ -53,6 +54,7 @@ def bench(
     log_level: LogLevel = None,
 ) -> None:
     """Measure how early, steady, right and cheap captions are: recordings at their own pace, through a daemon."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
     numbers = _numbers(sessions)
     flags = {"engines.whisper.model": model, "pipeline_name": pipeline}
     settings = prepared(config, sets, log_level, flags, quiet=True)
