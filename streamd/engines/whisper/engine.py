@@ -18,6 +18,7 @@ from streamd.core.audio import Pcm
 from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
+from streamd.engines.whisper import hotwords
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.languages import check, detect
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
@@ -168,7 +169,11 @@ class WhisperEngine:
         watch.lap("decoder")
         words = self._align(heard, start, decoded.tokens)
         watch.lap("align")
-        return believable(words, heard.seconds, decoded.no_speech, context.committed)
+        guess = believable(words, heard.seconds, decoded.no_speech, context.committed)
+        if hotwords.is_doubtful(guess, context.vocabulary, context.committed):
+            free = self._words(heard, replace(context, vocabulary=()), last, watch)
+            return guess if hotwords.is_borne_out(guess, free, context.vocabulary) else free
+        return guess
 
     def _settle_language(self, state: _State, encoded: ctranslate2.StorageView, context: Context) -> None:
         if not self._model.is_multilingual:
@@ -181,7 +186,7 @@ class WhisperEngine:
 
     def _decode(self, heard: _Heard, start: Sequence[int], context: Context, last: bool) -> _Decoded:
         committed = self._tokens.encode(context.committed)
-        prompt = self._tokens.prompt(start, committed, self._tokens.encode(", ".join(context.vocabulary)))
+        prompt = self._tokens.prompt(start, committed, hotwords.prompt(self._tokens, context.vocabulary))
         room = min(MAX_TOKENS, int(heard.seconds * TOKENS_PER_S) + SPARE_TOKENS)
         result = self._model.generate(
             heard.encoded,
