@@ -17,6 +17,7 @@ def test_sessions_are_summarised_by_word() -> None:
     short = measure([Snapshot(9.0, "go", "go", "go")], Reference("go", (SpokenWord("go", 1.0),), (0,)))
     figures = summary([measure(STORY, SAID, str.lower), short], 4.0)
     assert figures["wer"] == pytest.approx(1 / 5)
+    assert (figures["words_shown"], figures["words_said"]) == (5, 5)
     assert figures["stays_p50_s"] == 0.75
     assert figures["worst_session_p95_s"] == 8.0
     assert figures["utterances_lost"] == 0
@@ -34,6 +35,12 @@ def test_nothing_known_but_what_was_shown_is_no_figure() -> None:
     names = ("wer", "raw_wer", "stays_p50_s", "utterance_final_p50_s", "utterances_lost", "covered")
     assert [figures[name] for name in names] == [None] * len(names)
     assert figures["erasure"] == 0.75
+    assert (figures["words_shown"], figures["words_said"]) == (4, None)
+
+
+def test_invented_words_are_counted_where_nothing_was_said() -> None:
+    figures = summary([measure(STORY, Reference(""))], 4.0)
+    assert (figures["words_shown"], figures["words_said"], figures["wer"]) == (4, 0, None)
 
 
 def test_growth_is_from_the_first_fifth_to_the_last() -> None:

@@ -51,6 +51,7 @@ def _delays(label: str, name: str, ranks: Sequence[int] = (50, 95, 99)) -> Row:
 ROWS = (
     Row("word error rate %", ("wer",), _percent),
     Row("  with case and punctuation %", ("raw_wer",), _percent),
+    Row("words shown, said", ("words_shown", "words_said"), _whole, compared=False),
     Row("first text s", ("first_text_s",), _seconds),
     _delays("word seen s p50 / p95 / p99", "seen"),
     _delays("word stays s", "stays"),

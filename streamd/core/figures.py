@@ -24,9 +24,12 @@ def summary(measured: Sequence[Measured], duration_s: float) -> Figures:
     """
     delays = _joined([one.delays for one in measured if one.delays])
     lasts = _joined([one.utterances for one in measured if one.utterances])
+    said = [one.wer.words for one in measured if one.wer]
     figures: Figures = {
         "wer": _rate([one.wer for one in measured]),
         "raw_wer": _rate([one.raw_wer for one in measured]),
+        "words_shown": float(sum(one.unrest.words for one in measured)),
+        "words_said": float(sum(said)) if said else None,
         "first_text_s": _median([one.first_text_s for one in measured]),
     }
     for name in ("seen", "stays", "committed", "final"):
