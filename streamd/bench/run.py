@@ -27,7 +27,7 @@ from streamd.errors import UnavailableError
 
 BETWEEN_S = 0.7  # from one session's start to the next one's: they do not ask for everything in the same moment
 NOISE_DB = -62.0  # root mean square of what follows the recording: a microphone does not stop, and is never silent
-SETTLE_S = 1.0  # idle, before and after
+SETTLE_S = 0.6  # idle before and after, for a sample of what was used
 SPACELESS = frozenset({"ja", "km", "lo", "my", "th", "yue", "zh"})  # characters are counted instead of words
 
 

@@ -35,9 +35,9 @@ class Meter:
     _spent_s: dict[tuple[int, float], float] = field(default_factory=dict)  # process and its start → CPU
 
     async def watch(self) -> None:
-        """Take samples until cancelled."""
+        """Take samples until cancelled; in a thread, because looking through all processes would delay the sound."""
         while True:
-            self.take()
+            await asyncio.to_thread(self.take)
             await asyncio.sleep(EVERY_S)
 
     def take(self) -> None:
