@@ -22,7 +22,7 @@ INSTALL = "in the environment that streamd is in, run pip install 'psutil>=6' 'w
 
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE]...", help="Played one after the other; the demonstration if there is none."),
+    typer.Argument(metavar="FILE", help="Played one after the other; the demonstration if there is none."),
 ]
 
 
