@@ -25,6 +25,8 @@ Times = NDArray[np.float64]
 
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_SPACELESS}][\u0300-\u036f\u0e31\u0e34-\u0e4e]*|[^\s{_SPACELESS}\-\u2013\u2014\u2026/]+")
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)}  # both ways of writing them are common
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ def last_words(words: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def tokens(text: str) -> list[str]:
-    """Words without case and punctuation; where a language writes no spaces, characters."""
-    return [token for piece in _TOKEN.findall(text) if (token := bare(piece))]
+    """Words without case and punctuation, small numbers as digits; where a language writes no spaces, characters."""
+    pieces = (bare(piece) for piece in _TOKEN.findall(text))
+    return [_DIGITS.get(piece, piece) for piece in pieces if piece]
 
 
 @dataclass(frozen=True, slots=True)
