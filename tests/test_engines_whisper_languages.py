@@ -10,8 +10,10 @@ from streamd.core.languages import expecting, likeliest, onwards, weigh
 from streamd.engines.base import Context, Hypothesis
 from streamd.engines.whisper import build
 from streamd.engines.whisper.engine import WhisperEngine
+from streamd.engines.whisper.languages import tokens_per_s
+from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
-from tests.speech import character_error_rate, recording
+from tests.speech import DATA, character_error_rate, recording
 
 pytestmark = pytest.mark.model
 
@@ -45,6 +47,14 @@ def test_a_language_is_heard_and_written(multilingual: WhisperEngine, name: str,
     assert hypothesis.text
     if errors is not None:
         assert character_error_rate(recording(f"languages/{name}").text, hypothesis.text) <= errors
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "languages").glob("*.flac")), ids=lambda path: path.stem)
+def test_a_language_has_room_for_what_is_said_in_it(path: Path, base: Path) -> None:
+    """Hindi takes more than twice the tokens of English; what goes beyond the room is cut off as a loop."""
+    said = recording(f"languages/{path.stem}")
+    tokens = Tokens(base / "tokenizer.json").encode(said.text)
+    assert len(tokens) < 0.8 * tokens_per_s(path.stem[:2]) * len(said.pcm) / 16_000
 
 
 def test_polish_is_written_where_it_is_set(multilingual: WhisperEngine) -> None:

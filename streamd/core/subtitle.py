@@ -15,6 +15,7 @@ from unicodedata import category, east_asian_width
 
 from streamd.core.events import Event, Final, Revised
 from streamd.core.view import Interruption, Item, Utterance
+from streamd.core.words import is_attached, is_unspaced
 
 Format = Literal["txt", "srt", "vtt", "jsonl"]
 FORMATS: tuple[Format, ...] = ("txt", "srt", "vtt", "jsonl")
@@ -34,9 +35,9 @@ _CLOSING = "\"'”’»)\\]」』）"  # noqa: RUF001 - full-width marks are mea
 _SENTENCE_END = re.compile(rf"[.!?…。！？।؟۔][{_CLOSING}]*$")  # noqa: RUF001 - as above
 _CLAUSE_END = re.compile(rf"[,;:—–、，；：،][{_CLOSING}]*$")  # noqa: RUF001 - as above
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:\w|Mrs?|Ms|Dr|St|Prof|vs|e\.g|i\.e)\.$", re.IGNORECASE)
-_NEVER_FIRST = frozenset("、。，．！？：；）」』】〉》”’ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ")  # noqa: RUF001 - of a line
-_NEVER_LAST = frozenset("（「『【〈《“‘\u200d")  # noqa: RUF001 - of a line; U+200D joins emoji
-_ATTACHED = ("Mn", "Mc", "Me", "Cf", "Sk")  # categories of marks that belong to the character before them
+_NEVER_FIRST = frozenset("、。，．！？：；）」』】〉》”’")  # noqa: RUF001 - of a line
+_NEVER_LAST = frozenset("（「『【〈《“‘\u200dเแโใไເແໂໃໄ")  # noqa: RUF001 - of a line; U+200D joins emoji, vowels lead
+_NO_WIDTH = ("Mn", "Me", "Cf")  # categories of marks above and below other characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +152,26 @@ def _breakable(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _may_break(before: str, after: str) -> bool:
-    """Whether a line may end between two characters without a space; after JIS X 4051."""
+    """Whether a line may end between two characters without a space; after JIS X 4051.
+
+    Thai, Lao, Khmer and Myanmar are broken between letters: where their words end only a dictionary knows.
+    """
     return (
-        (_columns(before) == 2 or _columns(after) == 2)
+        (_columns(before) == 2 or _columns(after) == 2 or (is_unspaced(before) and is_unspaced(after)))
         and after not in _NEVER_FIRST
         and before not in _NEVER_LAST
-        and category(after) not in _ATTACHED
+        and not is_attached(after)
     )
 
 
 def _columns(text: str) -> int:
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(_width(character) for character in text)
+
+
+def _width(character: str) -> int:
+    if east_asian_width(character) in "WF":
+        return 2
+    return 0 if category(character) in _NO_WIDTH else 1
 
 
 # From tokens to cues
@@ -214,7 +224,8 @@ def _break_cost(before: _Token, after: _Token) -> int:
         return 0
     if after.start_ms - before.end_ms >= PAUSE_MS:
         return _BREAK_AT_PAUSE
-    return _BREAK_AT_CLAUSE if _CLAUSE_END.search(before.text) else _BREAK_IN_PHRASE
+    is_phrase = after.space and is_unspaced(before.text[-1]) and is_unspaced(after.text[0])  # as in Thai
+    return _BREAK_AT_CLAUSE if is_phrase or _CLAUSE_END.search(before.text) else _BREAK_IN_PHRASE
 
 
 def _ends_sentence(text: str, following: str) -> bool:

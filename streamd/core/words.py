@@ -32,6 +32,16 @@ def is_punctuation(char: str) -> bool:
     return unicodedata.category(char).startswith("P") and char not in "%‰&@#"
 
 
+def is_unspaced(char: str) -> bool:
+    """Is this a character of a script that is written without spaces between words?"""
+    return any(low <= ord(char) <= high for low, high in _UNSPACED)
+
+
+def is_attached(char: str) -> bool:
+    """Does the character belong to the one before it: a vowel sign, a tone mark, a small or a lengthening kana?"""
+    return unicodedata.category(char) in _MARKS or char in _KANA_SIGNS or char in _THAI_SIGNS
+
+
 def without_tail(text: str) -> str:
     """Text without the punctuation and the spaces at its end."""
     end = len(text)
@@ -52,10 +62,11 @@ def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord,
         length = _length_of(bare(word.text), text)
         if length is None:
             return None
-        shown = word.text.strip()
-        tail = "" if text[length:] else shown[len(without_tail(shown)) :]
+        shown, kept = word.text.strip(), text[:length].strip()
+        is_open = not text[length:] and without_tail(kept) == kept
+        tail = shown[len(without_tail(shown)) :] if is_open else ""
         lead = " " if word.text.startswith(" ") else ""
-        said.append(replace(word, text=lead + text[:length].strip() + tail))
+        said.append(replace(word, text=lead + kept + tail))
         text = text[length:]
     return None if text else tuple(said)
 
@@ -66,3 +77,17 @@ def _length_of(wanted: str, text: str) -> int | None:
     while length is not None and length < len(text) and is_punctuation(text[length]):
         length += 1
     return length
+
+
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3400, 0x9FFF),  # CJK ideographs
+    (0xF900, 0xFAFF),  # CJK compatibility ideographs
+    (0x20000, 0x3FFFF),  # CJK extensions
+)
+_MARKS = ("Mn", "Mc", "Me", "Cf", "Sk")
+_KANA_SIGNS = frozenset("ー々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ")
+_THAI_SIGNS = frozenset("ะาำๅๆฯະາຳໆຯ")  # vowels that follow their consonant, repetition, abbreviation; the same in Lao

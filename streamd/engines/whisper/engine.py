@@ -20,7 +20,7 @@ from streamd.core.words import spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
 from streamd.engines.whisper import hotwords
 from streamd.engines.whisper.evidence import believable
-from streamd.engines.whisper.languages import check, detect
+from streamd.engines.whisper.languages import check, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
 from streamd.engines.whisper.text import Tokens, TokenSpan
 from streamd.errors import UnavailableError
@@ -29,9 +29,6 @@ PADDING_S = 2.0
 """Silence behind the sound, instead of what fills 30 s. Measured with tiny.en int8 on a minute of clean speech and
 on the same in babble at 10 dB: WER 2.6 and 14.4 % with 5 s, 2.0 and 13.7 % with 2 s, 2.6 and 13.1 % with 1 s; words
 settle 0.2 s earlier at the median with 2 s than with 5 s. Without `evidence`, guesses repeat themselves below 5 s."""
-
-TOKENS_PER_S = 9.0
-"""More tokens than anyone can say in a second: what goes beyond is a loop."""
 
 SPARE_TOKENS = 12
 MAX_TOKENS = 224
@@ -187,7 +184,7 @@ class WhisperEngine:
     def _decode(self, heard: _Heard, start: Sequence[int], context: Context, last: bool) -> _Decoded:
         committed = self._tokens.encode(context.committed)
         prompt = self._tokens.prompt(start, committed, hotwords.prompt(self._tokens, context.vocabulary))
-        room = min(MAX_TOKENS, int(heard.seconds * TOKENS_PER_S) + SPARE_TOKENS)
+        room = min(MAX_TOKENS, int(heard.seconds * tokens_per_s(heard.language)) + SPARE_TOKENS)
         result = self._model.generate(
             heard.encoded,
             [prompt],

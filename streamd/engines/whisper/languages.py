@@ -11,6 +11,16 @@ from streamd.engines.base import Task
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
 
+TOKENS_PER_S = 9.0
+"""More tokens than anyone can say in a second: what goes beyond is a loop."""
+
+LETTERED = 3.0
+"""How many times as many it takes in scripts that are spelled in pieces of letters: Hindi, read slowly, has 12."""
+
+_LETTERED = {
+    *("am", "as", "bn", "bo", "gu", "hi", "hy", "ka", "km", "kn", "lo", "ml", "mr", "my", "ne", "pa", "sa", "si"),
+    *("ta", "te", "th"),
+}
 LIKELY = 0.005  # what is less likely is left out
 
 
@@ -18,6 +28,11 @@ def detect(model: ctranslate2.models.Whisper, encoded: ctranslate2.StorageView, 
     """What a multilingual model makes of the language of `heard_s` seconds of sound."""
     ranking = model.detect_language(encoded)[0]
     return Evidence({token.strip("<|>"): chance for token, chance in ranking if chance >= LIKELY}, heard_s)
+
+
+def tokens_per_s(language: str | None) -> float:
+    """Tokens that a second of speech may have; None: the language of an English-only model."""
+    return TOKENS_PER_S * (LETTERED if language in _LETTERED else 1.0)
 
 
 def check(folder: Path, tokens: Tokens, multilingual: bool, task: Task, languages: tuple[str, ...]) -> None:

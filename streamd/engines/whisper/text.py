@@ -8,11 +8,15 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from streamd.core.words import is_punctuation
+from streamd.core.words import is_attached, is_punctuation, is_unspaced
 from streamd.errors import UnavailableError
 
 _OPENING = "\"'“¿([{-¡«‘„"  # noqa: RUF001 - the curly quote is meant
 """Punctuation that belongs to the word after it when no space stands between."""
+
+
+_LEADING_VOWELS = "เแโใไເແໂໃໄ"
+"""Thai and Lao vowels that are written before the consonant that they follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ class Tokens:
         """
         words: list[TokenSpan] = []
         for piece in self._pieces(tokens):
+            if words and words[-1].text.endswith(" "):  # the space goes with the word after it
+                last = words.pop()
+                kept = last.text.rstrip(" ")
+                words.append(TokenSpan(kept, last.start, last.stop))
+                piece = TokenSpan(last.text[len(kept) :] + piece.text, piece.start, piece.stop)
             if words and not _begins_word(piece.text, words[-1].text):
                 last = words.pop()
                 piece = TokenSpan(last.text + piece.text, last.start, piece.stop)
@@ -100,20 +109,6 @@ def _begins_word(piece: str, before: str) -> bool:
         return False
     if all(is_punctuation(char) for char in bare):
         return bare in _OPENING and bare not in "\"'-"
-    return _is_unspaced(bare[0]) or _is_unspaced(said[-1])
-
-
-def _is_unspaced(char: str) -> bool:
-    """Is this a character of a script that is written without spaces between words?"""
-    return any(low <= ord(char) <= high for low, high in _UNSPACED)
-
-
-_UNSPACED = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x9FFF),  # CJK ideographs
-    (0xF900, 0xFAFF),  # CJK compatibility ideographs
-    (0x20000, 0x3FFFF),  # CJK extensions
-)
+    if is_attached(bare[0]) or said[-1] in _LEADING_VOWELS:
+        return False
+    return is_unspaced(bare[0]) or is_unspaced(said[-1])
