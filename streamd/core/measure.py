@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamd.core.align import align, common_prefix
-from streamd.core.words import bare
+from streamd.core.words import bare, is_attached, is_unspaced
 
 PAUSE_S = 1.0  # parts two utterances of a reference that names none
 NEAR = 3  # words: where an utterance's last word was not recognised, one of its last three stands for it
@@ -23,8 +24,7 @@ NEAR = 3  # words: where an utterance's last word was not recognised, one of its
 Times = NDArray[np.float64]
 """Seconds, shape (n,); not a number where it never happened."""
 
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(rf"[{_SPACELESS}][\u0300-\u036f\u0e31\u0e34-\u0e4e]*|[^\s{_SPACELESS}\-\u2013\u2014\u2026/]+")
+_GAP = re.compile(r"[\s\-\u2013\u2014\u2026/]+")  # spaces, hyphens, dashes, an ellipsis, a slash
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)}  # both ways of writing them are common
 
@@ -65,8 +65,18 @@ def last_words(words: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 def tokens(text: str) -> list[str]:
     """Words without case and punctuation, small numbers as digits; where a language writes no spaces, characters."""
-    pieces = (bare(piece) for piece in _TOKEN.findall(text))
-    return [_DIGITS.get(piece, piece) for piece in pieces if piece]
+    return [token for piece in _GAP.split(text) for token in _tokens(piece)]
+
+
+@lru_cache(maxsize=10_000)
+def _tokens(piece: str) -> tuple[str, ...]:
+    parts = [""]
+    for before, char in zip(" " + piece, piece, strict=False):
+        if (is_unspaced(char) and not is_attached(char)) or (is_unspaced(before) and not is_unspaced(char)):
+            parts.append("")
+        parts[-1] += char
+    words = (bare(part) for part in parts)
+    return tuple(_DIGITS.get(word, word) for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)
