@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from streamd.bench import Report, load, normaliser
@@ -22,7 +23,7 @@ from streamd.core.figures import Figures
 from streamd.core.measure import Reference
 from streamd.errors import ConfigError
 from tests.conftest import DATA
-from tests.e2e.daemon import streamd
+from tests.e2e.daemon import PATIENCE_S, has_ended, own_environment, streamd
 from tests.sound_files import tone, write_media
 
 HEARD = [("Hello", 0.2, 0.6), ("dear", 0.7, 1.0), ("whirled.", 2.5, 3.0)]
@@ -239,3 +240,17 @@ def test_bench_tells_what_it_needs(tmp_path: Path) -> None:
     assert done.returncode == 69
     assert "bench needs psutil" in done.stderr
     assert "pip install 'psutil>=6' 'whisper-normalizer" in done.stderr
+
+
+def test_bench_leaves_no_server_behind(tmp_path: Path) -> None:
+    """However it is ended."""
+    command = [sys.executable, "-m", "streamd", "bench", "--set", "pipeline.recognise.engine=scripted"]
+    environment = own_environment(tmp_path)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as bench:
+        family: list[psutil.Process] = []
+        while len(family) < 2:  # the daemon and its worker
+            assert bench.poll() is None
+            family = psutil.Process(bench.pid).children(recursive=True)
+        bench.terminate()
+        assert bench.wait(PATIENCE_S) != 0
+    assert all(has_ended(process.pid) for process in family)
