@@ -74,6 +74,8 @@ class Session:
         self._trouble: tuple[State, str] | None = None  # what the source complains of
         self._shown: Status | None = None
         self._used_at = time.monotonic()
+        if self.vocabulary:
+            self.feed.append(Vocabulary(terms=self.vocabulary))
 
     # what readers and the server see
 

@@ -282,5 +282,7 @@ async def test_names_are_expected_beside_those_of_the_pipeline() -> None:
         with pytest.raises(ValueError, match="at most 100 terms, not 101"):
             session.expect([str(number) for number in range(100)])
         assert list(session.vocabulary) == ["CTranslate2"]
-    bodies = [event.body for event in told if isinstance(event.body, Vocabulary)]
-    assert bodies[0] == Vocabulary(terms=("CTranslate2", "Lasecki"))
+    bodies = [event.body.terms for event in told if isinstance(event.body, Vocabulary)]
+    assert bodies[0] in (("CTranslate2",), ("CTranslate2", "Lasecki"))  # superseded before anybody read it
+    log = Session(Log("room", "e"), Inline(build({})), settings, Metrics()).log
+    assert [event.body for event in log.since(0)] == [Vocabulary(terms=("CTranslate2",))]
