@@ -175,6 +175,19 @@ def test_a_table_shows_ratios_medians_and_ranges() -> None:
     assert "x" not in next(line for line in lines if line.startswith("word error"))
 
 
+def test_a_wide_table_is_continued_below() -> None:
+    """With the names of the figures in each part; a column that is too wide for all is alone."""
+    report = Report("x.flac", {})
+    report.runs += [run_of("streamd", sessions=number, wer=number / 100) for number in (1, 2, 4)]
+    parts = report.table(80).rstrip().split("\n\n")
+    assert [part.splitlines()[0].split("  ")[-1].strip() for part in parts] == [
+        "streamd, 2 sessions",
+        "streamd, 4 sessions",
+    ]
+    assert all(part.splitlines()[1].startswith("word error rate") for part in parts)
+    assert len(report.table(1).split("\n\n")) == 3
+
+
 def test_a_table_says_what_makes_it_doubtful() -> None:
     report = Report("x.flac", {}, notes=["a note"])
     figures: Figures = {"other_cores": 1.5, "wer": 0.1, "sent_late_s": 2.0}

@@ -14,6 +14,7 @@ from streamd.bench.run import Run
 
 QUIET_CORES = 0.1  # other programs that keep more of a core busy than this change what is measured
 LATE_S = 0.1  # sound that comes later than this is not live any more
+GAP = "  "  # between columns
 
 Show = Callable[[float], str]
 
@@ -91,14 +92,16 @@ class Report:
         if text not in self.notes:
             self.notes.append(text)
 
-    def table(self) -> str:
-        """Aligned columns; a comparison's column says how many times streamd's figure it is."""
+    def table(self, width: int | None = None) -> str:
+        """Aligned columns, one below the other where they are wider than `width` characters.
+
+        A comparison's column says how many times streamd's figure it is.
+        """
         rows = [["", *self._heads()]]
         rows += [[row.label, *self._cells(row)] for row in ROWS]
         rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *self._remarks()]) + "\n"
+        blocks = _blocks([_aligned(column) for column in zip(*rows, strict=True)], width)
+        return "\n\n".join(["\n".join(block) for block in blocks]) + "\n" + "".join(f"{it}\n" for it in self._remarks())
 
     def json(self) -> dict[str, object]:
         """Every run for itself, with what it ran on."""
@@ -162,6 +165,22 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    return [cell.ljust(max(map(len, cells))) for cell in cells]
+
+
+def _blocks(columns: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
+    """Lines of as many columns as there is room for; the first column is in each block."""
+    labels, *rest = columns
+    blocks: list[list[Sequence[str]]] = [[labels]]
+    for column in rest:
+        taken = sum(len(it[0]) + len(GAP) for it in blocks[-1])
+        if width is not None and taken + len(column[0]) > width and len(blocks[-1]) > 1:
+            blocks.append([labels])
+        blocks[-1].append(column)
+    return [[GAP.join(cells).rstrip() for cells in zip(*block, strict=True)] for block in blocks]
 
 
 def _values(runs: Sequence[Run], figure: str) -> list[float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from itertools import cycle, product
 from pathlib import Path
@@ -83,7 +85,8 @@ def bench(
                 raise
             failed = error
             report.note(str(error))  # what was measured so far is worth telling
-    typer.echo(report.table(), nl=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    typer.echo(report.table(width), nl=False)
     if output is not None:
         _write(report, output)
     if failed:
