@@ -12,12 +12,13 @@ import numpy as np
 import psutil
 import pytest
 
-from streamd.bench import Report, load, normaliser
+from streamd.bench import Report, Streamd, load, normaliser
 from streamd.bench.offline import timed
 from streamd.bench.own import snapshots
 from streamd.bench.run import Run, near_silence
 from streamd.bench.subject import Tape
 from streamd.bench.usage import Sample, between
+from streamd.config import load as load_settings
 from streamd.core.events import Body, Event, Final, Gap, Partial
 from streamd.core.figures import Figures
 from streamd.core.measure import Reference
@@ -145,6 +146,23 @@ def test_snapshots_are_what_a_page_shows() -> None:
         (3.0, "Hello world.", "Hello world.", "Hello world."),
         (4.0, "Hello world. Again", "Hello world.", "Hello world."),
     ]
+
+
+def test_the_measured_daemon_has_our_settings(tmp_path: Path) -> None:
+    """Those of a pipeline of our own, of --set and of the environment; but not our port and our journal."""
+    sets = ["pipeline.endpoint.hangover_ms=820", 'pipeline.recognise.vocabulary=["Ann \\"A\\" Lee", "Å"]']
+    environment = {"STREAMD_ENGINES__WHISPER__THREADS": "3", "STREAMD_SERVER__PORT": "9"}
+    ours = load_settings(None, sets, environment, {"pipeline_name": "session", "models.directory": str(tmp_path)})
+    command = list(map(str, Streamd(ours).command(1234, tmp_path, 9)))
+    theirs = load_settings(
+        Path(command[command.index("--config") + 1]), [it[6:] for it in command if it.startswith("--set=")], {}
+    )
+    assert theirs.settings.pipeline == ours.settings.pipeline
+    assert theirs.settings.engines == ours.settings.engines
+    assert theirs.settings.models == ours.settings.models
+    assert theirs.settings.store.path is None
+    assert theirs.settings.server.max_sessions == 9
+    assert command[command.index("--port") + 1] == "1234"
 
 
 def test_usage_is_between_two_moments_and_memory_since_the_start() -> None:
