@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import NoReturn
 import psutil
 import pytest
 
+from streamd.bridge.link import ONE_THREAD_EACH
 from streamd.engines import worker
 from streamd.engines.base import Context, EngineSpec, Hypothesis
 from streamd.engines.pipe import (
@@ -210,6 +212,7 @@ class Process:
             pass_fds=[theirs.fileno()],
             stderr=subprocess.PIPE,
             text=True,
+            env=ONE_THREAD_EACH | os.environ,
         )
         theirs.close()
         self.sock = ours

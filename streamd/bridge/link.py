@@ -33,7 +33,7 @@ CLOSE_S = 2.0  # from the closing of the socket to SIGKILL
 STDERR = 2  # a worker's stdout goes there as well: the daemon's own stdout may carry a transcript
 
 # Engines that use more threads say so themselves; libraries that help themselves to all cores disturb the sound.
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD_EACH = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class WorkerGone(Exception):  # noqa: N818 - an outcome of calls, handled by the host
@@ -221,5 +221,5 @@ async def _start(theirs: socket.socket) -> asyncio.subprocess.Process:
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,  # the daemon's may carry sound
         stdout=STDERR,
-        env=_THREADS | os.environ | {"PYTHONPATH": path},
+        env=ONE_THREAD_EACH | os.environ | {"PYTHONPATH": path},
     )

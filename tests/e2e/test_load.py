@@ -18,7 +18,6 @@ pytestmark = pytest.mark.model
 
 ROOMS = {"hall": "jfk", "studio": "austen_0870", "plant": "austen_0890"}  # what is said in them
 WATCHED = ("-P", str(Path(__file__).with_name("watched.py")))
-LONGEST_MS = 50.0
 MOST_ERRORS = 0.35
 
 
@@ -81,5 +80,3 @@ async def test_three_rooms_with_four_readers_each(tmp_path: Path, tiny_en: Path)
             assert other.view.items == clients[0].view.items
     assert "BlockingError" not in daemon.log
     assert "Traceback" not in daemon.log
-    longest_ms = float(daemon.log.rpartition("longest callback: ")[2].partition(" ms")[0])
-    assert 0 < longest_ms <= LONGEST_MS
