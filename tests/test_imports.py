@@ -18,7 +18,8 @@ IMPURE = {
     "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }
 # fmt: on
-PURE = sys.stdlib_module_names - IMPURE | {"numpy", "pydantic", "pydantic_core"}
+PURE = sys.stdlib_module_names - IMPURE
+PURE |= {"hassil", "jellyfish", "jsonschema", "numpy", "pydantic", "pydantic_core", "rapidfuzz", "text_to_num"}
 
 
 def ranks() -> dict[str, tuple[int, int]]:
