@@ -7,11 +7,14 @@
 // 5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could
 //    journal their words, and a reader that comes later never hears of them.
 // 6. A second reading replaces text and words of an utterance that has its final, and does nothing to any other one.
-// 7. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+// 7. A command's event replaces the former one of the same command, unless that was its end: denied, expired, rejected,
+//    succeeded or failed. Commands stand in the order in which they were first told.
+// 8. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 //
 // No DOM, no network, no clock.
 
 const OVER = [null, "idle", "stopping"]; // states in which no sound is expected
+const SETTLED = ["denied", "expired", "rejected", "succeeded", "failed"]; // in which a command stays
 
 /** The state of a client. `seq` is its cursor: what it asks to resume `after`. */
 export class View {
@@ -22,6 +25,7 @@ export class View {
   vocabulary = []; // names and jargon that are expected
   #items = new Map(); // id → item; an item is never changed, only replaced
   #order = []; // ids, ascending
+  #commands = new Map(); // command_id → its newest event
 
   /** Utterances and interruptions in the order in which they happened; the newest `limit` of them. */
   items(limit = Infinity) {
@@ -31,6 +35,11 @@ export class View {
       if (item.text) shown.push(item);
     }
     return shown.reverse();
+  }
+
+  /** Where each command stands, in the order in which they were given; the newest `limit` of them. */
+  commands(limit = Infinity) {
+    return [...this.#commands.values()].slice(-limit);
   }
 
   /** The source came to its end, and no other one has started since. */
@@ -54,6 +63,7 @@ export class View {
       this.vocabulary = [];
       this.#items.clear();
       this.#order = [];
+      this.#commands.clear();
     }
     this.epoch = epoch;
     this.seq = seq;
@@ -70,6 +80,12 @@ export class View {
   reread(item) {
     if (!this.#items.get(item.id)?.isFinal) return false;
     this.put(item);
+    return true;
+  }
+
+  command(message) {
+    if (SETTLED.includes(this.#commands.get(message.command_id)?.state)) return false;
+    this.#commands.set(message.command_id, message);
     return true;
   }
 
@@ -96,6 +112,7 @@ const TAKE = {
     view.put(interruption(message));
     return true;
   },
+  command: (view, message) => view.command(message),
   status: (view, message) => ((view.status = message), true),
   vocabulary: (view, { terms }) => ((view.vocabulary = terms), true),
   ended: (view, message) => ((view.ended = message), true),

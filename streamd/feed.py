@@ -23,9 +23,9 @@ class Feed:
         self._metrics = metrics
         self._changed = asyncio.Event()
 
-    def append(self, body: Body) -> Event:
+    def append(self, body: Body, note: str = "{}") -> Event:
         """Append to the log and wake everybody who waits."""
-        event = self.log.append(body, now_ms())
+        event = self.log.append(body, now_ms(), note)
         self._metrics.events.labels(body.type).inc()
         self._wake()
         return event

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from streamd.core.events import Body, Ended, Event, Final, Gap, Partial, Revised, Status, Word
+from streamd.core.events import Body, Command, CommandState, Ended, Event, Final, Gap, Partial, Revised, Status, Word
 from streamd.core.log import Log
 from streamd.core.revise import revise
 from streamd.core.view import Item, Utterance, View
@@ -127,6 +127,17 @@ class Room:
             )
             self._append(again)
 
+    def command(self) -> None:
+        """A command is given, or goes on in some way; also in ways that it should not."""
+        told = [event.body for event in self.log.since(0) if isinstance(event.body, Command)]
+        states: tuple[CommandState, ...] = ("awaiting_confirmation", "confirmed", "denied", "dispatched", "succeeded")
+        if told and self.random.random() < 0.7:
+            self._append(self.random.choice(told).model_copy(update={"state": self.random.choice(states)}))
+        else:
+            number = self.log.next_seq
+            name, params = self.random.choice(WORDS), {"rpm": number}
+            self._append(Command(command_id=f"c{number}", state="proposed", name=name, params=params, utterance=number))
+
     def lose_sound(self) -> None:
         self._append(Gap(start_ms=self.now_ms, end_ms=self.now_ms + self.random.randrange(9_000), reason="overflow"))
 
@@ -189,7 +200,7 @@ class Room:
 
 _USUAL = (
     *(Room.begin, Room.revise, Room.revise, Room.finish, Room.finish, Room.lose_sound, Room.tell),
-    *(Room.read_again, Room.end),
+    *(Room.read_again, Room.command, Room.end),
     *(Room.write, Room.write_some, Room.somebody_polls, Room.somebody_reconnects, Room.somebody_hears_again),
 )
 _RARE = (Room.crash, Room.crash, Room.forget)
@@ -218,6 +229,7 @@ def portable(view: View) -> dict[str, object]:
         "state": view.status.state if view.status else None,
         "is_over": view.is_over,
         "items": [_portable(item) for item in view.items],
+        "commands": [f"{command.command_id} {command.state}" for command in view.commands],
     }
 
 

@@ -22,6 +22,10 @@ FIELDS = {
         *("utterance", "start_ms", "end_ms", "text", "changes", "words", "language", "translated_from", "engine"),
     },
     "gap": {"start_ms", "end_ms", "reason"},
+    "command": {
+        *("command_id", "state", "name", "params", "utterance", "reason", "by", "prompt", "confirm", "codeword"),
+        *("expires_ms", "shadow"),
+    },
     "status": {"state", "lag_ms", "source", "engine", "detail"},
     "vocabulary": {"terms"},
     "ended": {"audio_ms"},

@@ -6,7 +6,7 @@ Positions are milliseconds on the session's timeline; `at_ms` is wall-clock time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -131,6 +131,38 @@ class Vocabulary(_Record):
     terms: tuple[str, ...]
 
 
+CommandState = Literal[
+    "proposed",  # understood; may still be taken back
+    "awaiting_confirmation",  # `prompt` asks, `confirm` says how it is answered
+    "confirmed",  # nothing is missing any more
+    "denied",  # somebody said no
+    "expired",  # too late
+    "dispatched",  # handed over, once; with a `prompt` nobody knows what came of it
+    "succeeded",
+    "failed",
+    "rejected",  # `reason` says why nothing happens
+]
+ConfirmBy = Literal["readback", "codeword", "button", "two_person", "outcome"]
+
+
+class Command(_Record):
+    """Where a spoken command stands. Each event has the whole of it and takes the place of the former one."""
+
+    type: Literal["command"] = "command"
+    command_id: str
+    state: CommandState
+    name: str | None  # None: none was recognised
+    params: dict[str, str | int | float | bool]  # fixed from the first event on
+    utterance: int
+    reason: str | None = None
+    by: str | None = None  # who answered
+    prompt: str | None = None  # the question, with the values it is about
+    confirm: ConfirmBy | None = None  # how the question is answered
+    codeword: str | None = None  # the word to say, or to send
+    expires_ms: int | None = None  # wall clock; no answer counts after it
+    shadow: bool = False  # all of it but the sending
+
+
 class Ended(_Record):
     """The source is at its end and everything it said has been sent."""
 
@@ -138,8 +170,8 @@ class Ended(_Record):
     audio_ms: int
 
 
-Body = Partial | Final | Revised | Gap | Status | Vocabulary | Ended
-DURABLE = (Final, Revised, Gap)  # journalled; they survive kill -9
+Body = Partial | Final | Revised | Gap | Command | Status | Vocabulary | Ended
+DURABLE = (Final, Revised, Gap, Command)  # journalled; they survive kill -9
 _TaggedBody = Annotated[Body | Welcome, Field(discriminator="type")]
 _BODY: TypeAdapter[Body | Welcome] = TypeAdapter(_TaggedBody)
 _ENVELOPE = ("seq", "session", "at_ms")
@@ -147,19 +179,23 @@ _ENVELOPE = ("seq", "session", "at_ms")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A body in its envelope. `json` is the wire form, encoded once however many readers there are."""
+    """A body in its envelope. `json` is the wire form, encoded once however many readers there are.
+
+    `note` is for the audit alone, a JSON object: what readers are not told.
+    """
 
     seq: int
     session: str
     at_ms: int
     body: Body | Welcome
     json: str
+    note: str = field(default="{}", compare=False)
 
     @classmethod
-    def seal(cls, body: Body | Welcome, *, seq: int, session: str, at_ms: int) -> Event:
+    def seal(cls, body: Body | Welcome, *, seq: int, session: str, at_ms: int, note: str = "{}") -> Event:
         head = _Envelope(type=body.type, seq=seq, session=session, at_ms=at_ms).model_dump_json()
         rest = body.model_dump_json(exclude={"type"})
-        return cls(seq, session, at_ms, body, head[:-1] + "," + rest[1:])
+        return cls(seq, session, at_ms, body, head[:-1] + "," + rest[1:], note)
 
     @classmethod
     def parse(cls, text: str | bytes) -> Event:

@@ -1,7 +1,7 @@
 """The numbered log of one session: append → seq; since(seq); superseded events are left out.
 
-A reader is an integer. What it sees after any pause is what is still true: finals and gaps in full, of partials,
-statuses and ends only those that nothing newer replaced.
+A reader is an integer. What it sees after any pause is what is still true: finals, gaps and commands in full, of
+partials, statuses and ends only those that nothing newer replaced.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Log:
                 return self._durable[waiting].seq - 1
         return self._next - 1
 
-    def append(self, body: Body, at_ms: int) -> Event:
-        """Number `body`, keep it, and forget what it supersedes."""
-        event = Event.seal(body, seq=self._next, session=self.session, at_ms=at_ms)
+    def append(self, body: Body, at_ms: int, note: str = "{}") -> Event:
+        """Number `body`, keep it, and forget what it supersedes. `note` goes with it into the journal's audit."""
+        event = Event.seal(body, seq=self._next, session=self.session, at_ms=at_ms, note=note)
         self._next += 1
         if isinstance(body, DURABLE):
             self._durable.append(event)

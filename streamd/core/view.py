@@ -7,7 +7,9 @@
 5. A gap with reason `restart` takes the utterances with it that have no final: the daemon died before it could journal
    their words, and a reader that comes later never hears of them.
 6. A second reading replaces text and words of an utterance that has its final, and does nothing to any other one.
-7. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
+7. A command's event replaces the former one of the same command, unless that was its end: denied, expired, rejected,
+   succeeded or failed. Commands stand in the order in which they were first told.
+8. An utterance's id is the seq of the status that announced it, so ids of utterances and seqs of gaps sort together.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from streamd.core.events import Ended, Event, Final, Gap, Partial, Revised, Status, Vocabulary, Welcome, Word
+from streamd.core.events import Command, Ended, Event, Final, Gap, Partial, Revised, Status, Vocabulary, Welcome, Word
 
 _OVER = (None, "idle", "stopping")  # states in which no sound is expected
+_SETTLED = ("denied", "expired", "rejected", "succeeded", "failed")  # in which a command stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,12 @@ class View:
     ended: Ended | None = None
     vocabulary: tuple[str, ...] = ()  # names and jargon that are expected
     _items: dict[int, Item] = field(default_factory=dict)
+    _commands: dict[str, Command] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> list[Command]:
+        """Where each command stands, in the order in which they were given."""
+        return list(self._commands.values())
 
     @property
     def items(self) -> list[Item]:
@@ -100,6 +109,8 @@ class View:
                 return self._hear(body, event)
             case Revised():
                 return self._reread(body, event)
+            case Command():
+                return self._command(body)
             case Gap():
                 if body.reason == "restart":
                     self._items = {key: item for key, item in self._items.items() if _lasts(item)}
@@ -118,6 +129,7 @@ class View:
             self.status = self.ended = None
             self.vocabulary = ()
             self._items.clear()
+            self._commands.clear()
         self.epoch, self.seq = epoch, seq
         return clears
 
@@ -126,6 +138,13 @@ class View:
         if isinstance(known, Utterance) and (known.is_final or (isinstance(body, Partial) and body.rev < known.rev)):
             return False
         self._items[body.utterance] = _utterance(body, event)
+        return True
+
+    def _command(self, body: Command) -> bool:
+        known = self._commands.get(body.command_id)
+        if known is not None and known.state in _SETTLED:
+            return False
+        self._commands[body.command_id] = body
         return True
 
     def _reread(self, body: Revised, event: Event) -> bool:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from streamd.core.events import Event, Final, Gap, Partial, Revised
+from streamd.core.events import Command, Event, Final, Gap, Partial, Revised
 from streamd.core.log import RETAINED_EVENTS
 from streamd.errors import UnavailableError
 from streamd.store.database import connect, connect_read_only, explained, lock, transaction
@@ -114,7 +114,7 @@ class Journal:
             partials = self._events("SELECT json FROM open_partial WHERE session = ? ORDER BY utterance", (session,))
             self._reserve(session, reserved + RESERVE_BLOCK)
         self._reserved[session] = reserved + RESERVE_BLOCK
-        told = [event for event in (*history, *partials) if not isinstance(event.body, Revised)]
+        told = [event for event in (*history, *partials) if not isinstance(event.body, Revised | Command)]
         last_end_ms, last_at_ms = max(map(_end, told), default=(0, alive_at_ms))
         finished = {event.body.utterance for event in history if isinstance(event.body, Final)}
         interrupted = [event for event in partials if _spoken(event).utterance not in finished]
@@ -262,5 +262,6 @@ def _end(event: Event) -> tuple[int, int]:
 
 def _row(event: Event) -> tuple[object, ...]:
     body = event.body
-    assert isinstance(body, Final | Revised | Gap)
-    return event.session, event.seq, body.type, body.start_ms, body.end_ms, event.at_ms, event.json
+    assert isinstance(body, Final | Revised | Gap | Command)
+    times = (0, 0) if isinstance(body, Command) else (body.start_ms, body.end_ms)
+    return event.session, event.seq, body.type, *times, event.at_ms, event.json
