@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamd.engines.base import Context, HypothesisWord, UnknownUtterance
 from streamd.engines.whisper import build
-from streamd.engines.whisper.engine import MIN_SOUND_S, WhisperEngine, without_loop
+from streamd.engines.whisper.engine import MIN_SOUND_S, WhisperEngine
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.mel import LogMel, mel_filters
 from streamd.engines.whisper.text import Tokens
@@ -47,16 +47,6 @@ def test_features_do_not_depend_on_chunking(cuts: list[int], padding_s: float) -
         parts.window(padding_s)
     np.testing.assert_allclose(parts.window(padding_s), whole.window(padding_s), atol=1e-5)
     assert whole.window(padding_s).shape[1] % 2 == 0
-
-
-@pytest.mark.parametrize("tail", [[7], [7, 8], list(range(20, 32))])
-def test_a_loop_is_cut_after_its_first_turn(tail: list[int]) -> None:
-    assert without_loop([1, 2, 3, *tail * 3]) == [1, 2, 3, *tail]
-    assert without_loop([1, 2, 3, *tail * 5]) == [1, 2, 3, *tail]
-
-
-def test_saying_something_twice_is_no_loop() -> None:
-    assert without_loop([5, 6, 5, 6, 9, 9]) == [5, 6, 5, 6, 9, 9]
 
 
 def said(*starts_s: float, confidence: float = 0.9) -> list[HypothesisWord]:

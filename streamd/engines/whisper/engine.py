@@ -18,11 +18,12 @@ from streamd.core.audio import Pcm
 from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
+from streamd.engines.spans import TokenSpan, without_loop
 from streamd.engines.whisper import hotwords
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.languages import check, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
-from streamd.engines.whisper.text import Tokens, TokenSpan
+from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
 
 PADDING_S = 2.0
@@ -215,16 +216,6 @@ class WhisperEngine:
 class _Decoded:
     tokens: list[int]  # the committed ones included
     no_speech: float  # probability that nobody spoke
-
-
-def without_loop(tokens: Sequence[int], longest: int = 12, times: int = 3) -> list[int]:
-    """The tokens up to the first run that says the same thing `times` times in a row; it is kept once."""
-    for end in range(1, len(tokens) + 1):
-        for length in range(1, min(longest, end // times) + 1):
-            unit = tokens[end - length : end]
-            if all(tokens[end - (n + 1) * length : end - n * length] == unit for n in range(1, times)):
-                return list(tokens[: end - (times - 1) * length])
-    return list(tokens)
 
 
 def _timed(span: TokenSpan, jumps: dict[int, float], probabilities: Sequence[float], end_s: float) -> HypothesisWord:
