@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from streamd.core.tools.schema import Choice, Field, ListOf, Numeral, Record, SchemaError, Shape, Text, shape
+from streamd.core.tools.tool import Tool
+
+
+def of(schema: dict[str, Any]) -> Shape:
+    """The shape of the one parameter `x`."""
+    return shape(Tool("go", "", {"type": "object", "properties": {"x": schema}})).fields[0].shape
+
+
+def numbers(schema: dict[str, Any]) -> re.Pattern[str]:
+    found = of(schema)
+    assert isinstance(found, Numeral)
+    return re.compile(found.expression)
+
+
+def test_fields_are_written_in_the_template_s_order() -> None:
+    properties = {"b": {"type": "boolean"}, "A": {"type": "boolean"}, "C": {"type": "boolean"}}
+    boolean = Choice(("true", "false"), quoted=False)
+    assert shape(Tool("go", "", {"type": "object", "properties": properties, "required": ["C"]})) == Record(
+        (Field("A", boolean, False), Field("b", boolean, False), Field("C", boolean, True))
+    )
+
+
+def test_a_tool_may_take_nothing() -> None:
+    assert shape(Tool("go", "")) == Record(())
+    assert shape(Tool("go", "", {"type": "object"})) == Record(())
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string"}, Text(0, 200, None)),
+        ({"type": "string", "minLength": 300.0}, Text(300, 300, None)),
+        ({"type": "string", "maxLength": 5, "pattern": "^a$"}, Text(1, 5, "(a)")),
+        ({"type": "string", "enum": ["b", "a", ""]}, Choice(("b", "a", ""), quoted=True)),
+        ({"type": "integer", "enum": [3, 1]}, Choice(("3", "1"), quoted=False)),
+        ({"type": "number", "const": 1e21}, Choice(("1e+21",), quoted=False)),
+        ({"type": "boolean", "const": True}, Choice(("true",), quoted=False)),
+        (
+            {"type": "boolean", "description": "d", "x-note": [1], "unit": "rpm"},
+            Choice(("true", "false"), quoted=False),
+        ),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 20}, ListOf(Text(0, 200, None), 20, 20)),
+        ({"type": "array", "items": {"type": "string"}}, ListOf(Text(0, 200, None), 0, 16)),
+        ({"type": "object", "properties": {}, "additionalProperties": True}, Record(())),
+    ],
+)
+def test_shapes(schema: dict[str, Any], expected: Shape) -> None:
+    assert of(schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "inside", "outside"),
+    [
+        ({"type": "integer"}, "-9007199254740991 0 9007199254740991", "9007199254740992 1.0 -0"),
+        ({"type": "integer", "minimum": 0.5, "maximum": 120.9}, "1 120", "0 121 1.5"),
+        ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 3}, "1 2", "0 3"),
+        ({"type": "integer", "minimum": 0, "exclusiveMinimum": 0, "maximum": 9}, "1 9", "0 10"),
+        ({"type": "integer", "multipleOf": 7, "minimum": -7, "maximum": 20}, "-7 0 7 14", "21 -14 3"),
+        ({"type": "integer", "multipleOf": 1e2}, "100 -1200", "150"),
+        ({"type": "number"}, "100000000 -0.000001 0.5", "100000000.1 0.0000001 1e3"),
+        ({"type": "number", "minimum": -0.25, "exclusiveMaximum": 0.1}, "-0.25 0.099999", "0.1 -0.250001"),
+        ({"type": "number", "maximum": 1e12, "minimum": 0}, "0.99 1000000000000", "0.999 1000000000000.1"),
+        ({"type": "number", "minimum": 1e20, "maximum": 1e21}, "100000000000000000001", "1.5"),
+        ({"type": "number", "multipleOf": 0.1, "minimum": 0, "maximum": 1}, "0.3 1", "0.35 1.1"),
+        ({"type": "number", "multipleOf": 50, "minimum": 0}, "0 150", "75 150.5"),
+    ],
+)
+def test_limits_of_numbers(schema: dict[str, Any], inside: str, outside: str) -> None:
+    expression = numbers(schema)
+    assert [text for text in inside.split() if not expression.fullmatch(text)] == []
+    assert [text for text in outside.split() if expression.fullmatch(text)] == []
+
+
+def test_written_decimals_stay_apart_when_they_are_read_as_doubles() -> None:
+    """0.99999999999999999 would be 1.0, which an exclusive limit forbids."""
+    expression = numbers({"type": "number", "exclusiveMaximum": 10**12})
+    assert expression.fullmatch("999999999999.99")
+    assert not expression.fullmatch("999999999999.99999")
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "string", "format": "date"}, "x: format: can't be enforced for type string: use const, enum, maxL"),
+        ({"type": "string", "minimum": 1}, "x: minimum: can't be enforced for type string"),
+        ({"type": "integer", "maximun": 1}, "x: maximun: can't be enforced for type integer"),
+        (
+            {"anyOf": [{"type": "string"}]},
+            "x: type: None can't be enforced: use one of array, boolean, integer",
+        ),
+        ({"type": ["string", "null"]}, "x: type: ['string', 'null'] can't be enforced"),
+        ({"type": "null"}, "x: type: 'null' can't be enforced"),
+        ({"type": "text"}, "x: type: 'text' is not valid under any of the given schemas"),
+        ({"type": "integer", "minimum": "1"}, "x: minimum: '1' is not of type 'number'"),
+        ({"type": "array"}, "x: items: is missing"),
+        ({"type": "array", "items": True}, "x.items: schema: True allows anything or nothing: give a type"),
+        ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, "x: uniqueItems: can't be enforced"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 1}, "x: minItems: 2 is more than"),
+        ({"type": "object"}, "x: properties: is missing"),
+        ({"type": "object", "properties": {}, "required": ["y"]}, "x: required: y: not among the properties"),
+        ({"type": "object", "properties": {"a b": {"type": "string"}}}, "x.a b: name: can't be written"),
+        (
+            {"type": "object", "properties": {}, "additionalProperties": {}},
+            "x: additionalProperties: can't be enforced",
+        ),
+        ({"type": "string", "minLength": 2, "maxLength": 1}, "x: minLength: 2 is more than maxLength, 1"),
+        ({"type": "string", "pattern": "(?=a)"}, "x: pattern: ? can stand only behind what it repeats"),
+        ({"type": "string", "enum": ["a"], "minLength": 1}, "x: enum: beside minLength can't be enforced"),
+        ({"type": "string", "enum": ["a"], "const": "a"}, "x: const: beside enum can't be enforced"),
+        ({"type": "string", "enum": ["a", 1]}, "x: enum: 1 is no string"),
+        ({"type": "boolean", "const": 1}, "x: const: 1 is no boolean"),
+        ({"type": "string", "enum": ["a\nb"]}, "x: enum: 'a\\nb' holds '\\n', which can't be written"),
+        ({"type": "string", "enum": ['<|"|>']}, "x: enum: '<|\"|>': <| and |> delimit the model's control tokens"),
+        ({"type": "string", "description": "<turn|>"}, "x: description: '<turn|>': <| and |>"),
+        ({"type": "number", "minimum": float("nan")}, "x: minimum: nan is no number of JSON"),
+        (
+            {"type": "number", "maximum": -2e9},
+            "x: maximum: from -100000000 to -2000000000.0: there is no such number: change",
+        ),
+        ({"type": "integer", "minimum": 2, "maximum": 1}, "x: minimum: from 2 to 1: there is no such number"),
+        ({"type": "integer", "multipleOf": 0.5}, "x: multipleOf: 0.5 is no integer"),
+        ({"type": "integer", "multipleOf": 7}, "x: multipleOf: from -9007199254740991 to 9007199254740991: there are"),
+        ({"type": "number", "multipleOf": 1e-7}, "x: multipleOf: needs over 15 digits from -100000000 to 100000000"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused(schema: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        of(schema)
+    assert str(caught.value).startswith(f"tool go: parameters.{message}")
+    assert caught.value.tool == "go"
+
+
+def test_errors_name_the_path_and_the_keyword() -> None:
+    inner = {"type": "array", "items": {"type": "object", "properties": {"y": {"type": "string", "format": "date"}}}}
+    with pytest.raises(SchemaError) as caught:
+        of(inner)
+    assert (caught.value.path, caught.value.keyword) == ("x.items.y", "format")
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        (Tool("a b", ""), "tool a b: parameters: name: 'a b' can't be called: use at most 64 letters"),
+        (Tool("a", "<|tool>"), "tool a: parameters: description: '<|tool>': <| and |> delimit"),
+        (Tool("a", "", {"type": "string"}), "tool a: parameters: type: parameters are an object"),
+        (Tool("a", "", {}), "tool a: parameters: type: None can't be enforced"),
+    ],
+)
+def test_what_is_no_tool(tool: Tool, message: str) -> None:
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        shape(tool)
+
+
+def test_schemas_end_somewhere() -> None:
+    schema: dict[str, Any] = {"type": "boolean"}
+    for _ in range(9):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(SchemaError, match="is nested more than 8 deep"):
+        of(schema)
