@@ -31,7 +31,7 @@ COMMAND_LINE = "command line"
 PREFIX = "STREAMD_"
 NOT_SETTINGS = frozenset({"STREAMD_CONFIG", "STREAMD_TOKEN", "STREAMD_TEST_MODELS", "STREAMD_REQUIRE_ALL"})
 PLANNED_STAGES = frozenset({"commands", "gemma", "push", "sounds", "speakers", "translate"})
-OPTIONAL_STAGES = frozenset({"revise"})
+OPTIONAL_STAGES = frozenset({"revise", "route"})
 _SECRETS = "server.tokens."
 
 

@@ -5,36 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from streamd import models
 from streamd.bridge import EngineHost, OneThread, in_thread
 from streamd.core.events import Event
 from streamd.core.log import Log
 from streamd.engines.base import EngineSpec
-from streamd.errors import ConfigError, StreamdError
+from streamd.errors import StreamdError
 from streamd.feed import now_ms
 from streamd.hub import Hub
 from streamd.metrics import Metrics
+from streamd.resources import resource
+from streamd.router import BYTES_A_SECOND, OnChange, Router
 from streamd.server import serve
 from streamd.session import Session
-from streamd.settings import RecogniseStage, Settings
-from streamd.sources import MediaFile, Source, open_source
+from streamd.settings import Settings
+from streamd.sources import MediaFile, Missing, Source, open_source
+from streamd.sources.decode import decode
+from streamd.specs import Hearing, hearing, rules, second_spec
 from streamd.store import Journal, retain
 
 LOOP_PROBE_S = 0.25
 GIVE_UP_S = 1.0  # a source that does not even close in this time is left
 FILE_HANGOVER_MS = 1_200  # more context makes fewer errors
-SECOND_NICENESS = 10  # the second pass takes what the first one leaves
-MOST_THREADS = 4  # utterances do not divide further
+SAMPLE_S = 3  # of speech, with which an engine is measured
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +47,12 @@ class Running:
     url: str
     source: str | None
     session: str
+    engines: str
 
 
 def run(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
-    specs = engine_spec(settings), second_spec(settings)
+    specs = hearing(settings), second_spec(settings)
     source = open_source(settings.source, fast=settings.source.fast)
     with _unwrapped():
         uvloop.run(_live(settings, specs, source, announce))
@@ -67,51 +69,14 @@ def transcribe(
     `on_progress` is told the milliseconds of sound that are recognised, `on_done` the finals and gaps, or why there are
     none; it may block. Raises StreamdError if the engine isn't there.
     """
-    spec = engine_spec(settings)
+    specs = hearing(settings)
     with _unwrapped():
-        uvloop.run(_transcribe(settings, spec, paths, on_progress, on_done))
-
-
-def engine_spec(settings: Settings) -> EngineSpec:
-    """Which engine the worker builds. Raises UnavailableError if its model isn't there."""
-    engines = settings.engines
-    threads = engines.whisper.threads or min(MOST_THREADS, os.cpu_count() or 1)
-    recognise = settings.pipeline.recognise
-    match recognise.engine:
-        case "scripted":
-            return EngineSpec("scripted", engines.scripted.model_dump(mode="json", exclude_none=True), threads)
-        case "whisper":
-            folder = models.locate(engines.whisper.model, settings.models)
-            options = engines.whisper.model_dump(include={"compute_type", "device", "beam_size"})
-            options |= {"model_path": str(folder), "threads": threads, **_asked(recognise)}
-            return EngineSpec("whisper", options, threads)
-
-
-def second_spec(settings: Settings) -> EngineSpec | None:
-    """What the worker of the second pass builds; None where there is none. Raises as engine_spec, and ConfigError."""
-    stage, engines = settings.pipeline.revise, settings.engines
-    if not stage.model:
-        return None
-    if stage.model == engines.whisper.model and settings.pipeline.recognise.engine == "whisper":
-        raise ConfigError(f"the stage [revise] needs another model than {stage.model}, which hears everything already")
-    recognise = settings.pipeline.recognise
-    options = engines.whisper.model_dump(include={"compute_type", "device"}) | {
-        "model_path": str(models.locate(stage.model, settings.models)),
-        "threads": stage.threads,
-        "beam_size": stage.beam_size,
-    }
-    return EngineSpec("whisper", options | _asked(recognise), stage.threads, SECOND_NICENESS)
-
-
-def _asked(recognise: RecogniseStage) -> dict[str, object]:
-    """What a model must be able to do."""
-    fixed = () if recognise.language == "auto" else (recognise.language,)
-    return {"task": recognise.task, "languages": (*recognise.languages, *fixed)}
+        uvloop.run(_transcribe(settings, specs, paths, on_progress, on_done))
 
 
 async def _live(
     settings: Settings,
-    specs: tuple[EngineSpec, EngineSpec | None],
+    specs: tuple[Hearing, EngineSpec | None],
     source: Source | None,
     announce: Callable[[Running], None],
 ) -> None:
@@ -121,17 +86,17 @@ async def _live(
     async with contextlib.AsyncExitStack() as stack:
         thread = stack.enter_context(contextlib.closing(OneThread()))
         journal = await stack.enter_async_context(_journal(settings, thread))
-        engine = _engine(specs[0], settings, metrics, lambda _state, _detail: hub.engine_changed())
-        stack.push_async_callback(engine.close)
+        router = _router(specs[0], settings, metrics, lambda: hub.engine_changed())
+        stack.push_async_callback(router.close)
         second = _second(specs[1], settings) if specs[1] else None
         if second is not None:
             stack.push_async_callback(second.close)
-        hub = await stack.enter_async_context(Hub(settings, engine, metrics, journal, thread, second))
+        hub = await stack.enter_async_context(Hub(settings, router, metrics, journal, thread, second))
         server = await stack.enter_async_context(serve(settings.server, hub, metrics))
         session = await hub.open(settings.session)
-        announce(Running(server.url, source.name if source else None, session.name))
+        announce(Running(server.url, source.name if source else None, session.name, specs[0].told))
         async with asyncio.TaskGroup() as tasks:
-            chores = [tasks.create_task(engine.start()), tasks.create_task(_probe_loop(metrics))]
+            chores = [tasks.create_task(router.start()), tasks.create_task(_probe_loop(metrics))]
             if second is not None:
                 chores.append(tasks.create_task(second.start()))
             if source is not None:
@@ -140,7 +105,7 @@ async def _live(
                 chores.append(tasks.create_task(retain(journal, thread.run, settings.store.retention_days, now_ms)))
             await stopping.wait()
             hub.stopping.set()
-            await _drain(hub, engine, settings.server.drain_s)
+            await _drain(hub, router, settings.server.drain_s)
             for chore in chores:
                 chore.cancel()
 
@@ -174,17 +139,28 @@ async def _journal(settings: Settings, thread: OneThread) -> AsyncIterator[Journ
         await thread.run(journal.close)
 
 
-def _engine(
-    spec: EngineSpec, settings: Settings, metrics: Metrics, on_change: Callable[[str, str], None] | None = None
-) -> EngineHost:
-    engines = settings.engines
-    return EngineHost(
-        spec,
-        deadline_s=engines.deadline_s,
-        start_deadline_s=engines.start_deadline_s,
+def _router(
+    wanted: Hearing, settings: Settings, metrics: Metrics, on_change: Callable[[], None] | None = None
+) -> Router:
+    limits = {"deadline_s": settings.engines.deadline_s, "start_deadline_s": settings.engines.start_deadline_s}
+    return Router(
+        {role: partial(_host, spec, metrics, limits) for role, spec in wanted.specs.items()},
+        rules=rules(settings.pipeline.route),
+        wish=wanted.wish,
         metrics=metrics,
         on_change=on_change,
+        sample=_sample,
     )
+
+
+def _host(spec: EngineSpec, metrics: Metrics, limits: Mapping[str, float], on_change: OnChange) -> EngineHost:
+    return EngineHost(spec, **limits, metrics=metrics, on_change=on_change)
+
+
+def _sample() -> bytes:
+    """The beginning of the demonstration."""
+    pieces = (piece for piece in decode(resource("demo/demo.flac")) if not isinstance(piece, Missing))
+    return b"".join(pieces)[: SAMPLE_S * BYTES_A_SECOND]
 
 
 def _second(spec: EngineSpec, settings: Settings) -> EngineHost:
@@ -216,15 +192,15 @@ def _what_now(session: Session) -> str:
     return "another source took over" if session.cut_short else "readers are served until Ctrl-C"
 
 
-async def _drain(hub: Hub, engine: EngineHost, limit_s: float) -> None:
+async def _drain(hub: Hub, engines: Router, limit_s: float) -> None:
     """Wait for the last words, but not for an engine that has yet to load."""
-    if engine.state == "starting":
+    if engines.state == "starting":
         limit_s = 0.0
     if not await _settled(hub, limit_s):
         _log.warning(
             "not everything that was said is recognised after %g s (server.drain_s); the engine is %s",
             limit_s,
-            engine.state,
+            engines.state,
         )
         hub.give_up()
         await _settled(hub, GIVE_UP_S)
@@ -261,16 +237,17 @@ def _unhurried(settings: Settings) -> Settings:
 
 async def _transcribe(
     settings: Settings,
-    spec: EngineSpec,
+    specs: Hearing,
     paths: Sequence[Path],
     on_progress: Callable[[Path, int], None],
     on_done: Callable[[Path, list[Event] | StreamdError], None],
 ) -> None:
     metrics = Metrics()
     settings = _unhurried(settings)
-    async with _engine(spec, settings, metrics) as engine:
+    async with _router(specs, settings, metrics) as engines:
         for path in paths:
-            session = Session(Log(settings.session, epoch="file", retain=sys.maxsize), engine, settings, metrics)
+            log = Log(settings.session, epoch="file", retain=sys.maxsize)
+            session = Session(log, engines.session(settings.session), settings, metrics)
             try:
                 with _unwrapped():
                     finals = await _recognise(session, MediaFile(path, fast=True), partial(on_progress, path))

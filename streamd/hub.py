@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from uuid import uuid4
 
 from streamd.bridge import OneThread
@@ -13,6 +13,7 @@ from streamd.core.events import Event, Final, Partial
 from streamd.core.log import Log
 from streamd.feed import now_ms
 from streamd.metrics import Metrics
+from streamd.reviser import Reader
 from streamd.server.hub import SessionLimit
 from streamd.session import Session
 from streamd.settings import Settings
@@ -28,20 +29,32 @@ IDLE_UNJOURNALLED_S = 600.0
 _log = logging.getLogger(__name__)
 
 
+class Engines(Protocol):
+    """What the hub needs of router.Router."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> str: ...
+
+    def session(self, name: str) -> Recogniser: ...
+
+
 class Hub:
     """The daemon's sessions by name. Use as an async context manager; leaving it flushes the journal."""
 
     def __init__(
         self,
         settings: Settings,
-        recogniser: Recogniser,
+        engines: Engines,
         metrics: Metrics,
         journal: Journal | None,
         thread: OneThread,
-        second: Recogniser | None = None,
+        second: Reader | None = None,
     ) -> None:
         self._settings = settings
-        self._recogniser = recogniser
+        self._engines = engines
         self._second = second  # of the second pass
         self._metrics = metrics
         self._journal = journal
@@ -76,11 +89,7 @@ class Hub:
 
     def ready(self) -> str | None:
         """None: captions can be made. Otherwise why not."""
-        return (
-            None
-            if self._recogniser.state == "ready"
-            else f"the engine {self._recogniser.name} is {self._recogniser.state}"
-        )
+        return None if self._engines.state == "ready" else f"the engine {self._engines.name} is {self._engines.state}"
 
     def state(self) -> list[dict[str, object]]:
         """A summary of each session for /v1/sessions."""
@@ -160,7 +169,11 @@ class Hub:
     async def _begin(self, name: str) -> Session:
         if self._journal is None:
             session = Session(
-                Log(name, uuid4().hex), self._recogniser, self._settings, self._metrics, second=self._second
+                Log(name, uuid4().hex),
+                self._engines.session(name),
+                self._settings,
+                self._metrics,
+                second=self._second,
             )
         else:
             loaded = await self._thread.run(self._journal.load, name, now_ms())
@@ -185,7 +198,7 @@ class Hub:
         resumes = bool(loaded.history or loaded.interrupted)
         session = Session(
             log,
-            self._recogniser,
+            self._engines.session(name),
             self._settings,
             self._metrics,
             position_ms=loaded.last_end_ms,

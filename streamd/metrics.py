@@ -65,6 +65,14 @@ class Metrics:
             "outcome",
         )
         self.respawns = self._new(Counter, "respawns", "Workers started again after the first.", "engine")
+        self.switches = self._new(
+            Counter,
+            "switches",
+            "Times that another engine took a session over: which one, and why (short, session, speech, slow, loading, "
+            "lost, failed, …).",
+            "engine",
+            "reason",
+        )
 
         # log and readers
         self.events = self._new(Counter, "events", "Events appended to the logs, by type.", "type")

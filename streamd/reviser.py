@@ -10,14 +10,15 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import replace
+from typing import Protocol
 
 from streamd.bridge import EngineFailed
 from streamd.core.events import Revised
 from streamd.core.revise import revise
-from streamd.engines.base import Hypothesis
+from streamd.engines.base import Context, Hypothesis
 from streamd.feed import Feed
 from streamd.metrics import Metrics
-from streamd.transcriber import Reading, Recogniser, on_the_wire
+from streamd.transcriber import Reading, on_the_wire
 
 WAITING_READINGS = 8
 """Utterances that may wait for their second reading; of more, the oldest is left as it was."""
@@ -25,12 +26,18 @@ WAITING_READINGS = 8
 _log = logging.getLogger(__name__)
 
 
+class Reader(Protocol):
+    """What a second pass needs of bridge.EngineHost."""
+
+    async def advance(self, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis: ...
+
+
 class Reviser:
     """Has the utterances of one session read again."""
 
-    def __init__(self, feed: Feed, recogniser: Recogniser, metrics: Metrics) -> None:
+    def __init__(self, feed: Feed, reader: Reader, metrics: Metrics) -> None:
         self._feed = feed
-        self._recogniser = recogniser
+        self._reader = reader
         self._waiting: deque[Reading] = deque()
         self._came = asyncio.Event()
         self._fill = metrics.queue_fill.labels("readings", feed.log.session)
@@ -62,7 +69,7 @@ class Reviser:
         final = reading.final
         key = f"{self._feed.log.session}/{final.utterance}/second"
         try:
-            hypothesis = await self._recogniser.advance(key, reading.pcm, True, replace(reading.context, committed=""))
+            hypothesis = await self._reader.advance(key, reading.pcm, True, replace(reading.context, committed=""))
         except EngineFailed as error:
             _log.warning("an utterance is not read again: %s", error)
             return "failed"

@@ -17,7 +17,7 @@ from streamd.core.segment import BRIDGED_FRAMES, Segmenter
 from streamd.core.vocabulary import vocabulary
 from streamd.feed import Feed
 from streamd.metrics import Metrics
-from streamd.reviser import Reviser
+from streamd.reviser import Reader, Reviser
 from streamd.server.hub import SourceBusy
 from streamd.settings import EndpointStage, Settings
 from streamd.sources import Missing, Notice, Source
@@ -45,7 +45,7 @@ class Session:
         *,
         position_ms: int = 0,
         unheard: Callable[[], tuple[int, int]] | None = None,
-        second: Recogniser | None = None,
+        second: Reader | None = None,
     ) -> None:
         self.name = log.session
         self.log = log
@@ -245,7 +245,8 @@ class Session:
         self._metrics.stage_seconds.labels("vad").observe(time.perf_counter() - began)
         self._metrics.frames.labels(self.name).inc()
         for utterance in opened:
-            self._shown = Status(state="speech", source=self.source_name, engine=self._recogniser.name or None)
+            engine, note = self._recogniser.name or None, self._recogniser.note
+            self._shown = Status(state="speech", source=self.source_name, engine=engine, detail=note)
             self._transcriber.open(utterance, self._shown)
         self._transcriber.grown()
         self.show()
@@ -304,10 +305,10 @@ class Session:
         if self._transcriber.lag_ms(self.position_ms) > DEGRADED_LAG_MS:
             return "degraded", "recognition can't keep up with the sound"
         if self._segmenter.open is not None:
-            return "speech", None
+            return "speech", self._recogniser.note
         if self._signal.silent:
             return "no_signal", f"nothing but silence from {self.source_name}: muted, unplugged or not permitted?"
-        return "listening", None
+        return "listening", self._recogniser.note
 
     def show(self, *, always: bool = False) -> None:
         """Tell readers what is happening, if that has changed."""
@@ -339,7 +340,7 @@ def rules(settings: Settings) -> Rules:
 
 def _news(status: Status) -> tuple[str | None, ...]:
     """What readers are told at once when it changes; figures wait for the next sign of life."""
-    return status.state, status.detail, status.source
+    return status.state, status.detail, status.source, status.engine
 
 
 def _is_cancelled() -> bool:

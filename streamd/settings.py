@@ -200,13 +200,31 @@ class EndpointStage(_Table):
 class RecogniseStage(_Table):
     """Which engine hears an utterance, and how often its partials are renewed."""
 
-    engine: Literal["whisper", "scripted"] = "whisper"
+    engine: Literal["auto", "whisper", "scripted"] = "auto"
     language: Language = "auto"  # one of core/languages.py, or auto …
     languages: tuple[Spoken, ...] = ()  # … and then one of these; empty: any of them
     task: Literal["transcribe", "translate"] = "transcribe"  # translate: into English
     partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
     partials: bool = True
     vocabulary: Terms = ()  # names and jargon to expect
+
+
+class RouteStage(_Table):
+    """Where there are two engines: when the one for short utterances (Gemma) hears, and when the other (Whisper)."""
+
+    speech_s: Annotated[float, Field(gt=0, le=28)] = 28.0  # speech without a pause, from which on Whisper hears it
+    session_s: Annotated[float, Field(ge=0)] = 1_800.0  # talk in a session, from which on Whisper hears all of it …
+    break_s: Annotated[float, Field(ge=0)] = 300.0  # … until nobody has spoken for so long
+    slow: Annotated[float, Field(gt=0)] = 0.9  # seconds of work for a second of sound that are too many
+    quick: Annotated[float, Field(gt=0)] = 0.6  # and those that are few enough to come back
+    settle_s: Annotated[float, Field(ge=0)] = 30.0  # without a fault before an engine comes back, and between changes
+    rest_s: Annotated[float, Field(ge=0)] = 120.0  # after which an engine that was too slow is tried again
+
+    @model_validator(mode="after")
+    def _quick_is_quicker(self) -> RouteStage:
+        if self.quick > self.slow:
+            raise ValueError(f"quick ({self.quick}) is slower than slow ({self.slow})")
+        return self
 
 
 class ReviseStage(_Table):
@@ -224,6 +242,7 @@ class Pipeline(_Table):
     vad: VadStage = VadStage()
     endpoint: EndpointStage = EndpointStage()
     recognise: RecogniseStage = RecogniseStage()
+    route: RouteStage = RouteStage()
     revise: ReviseStage = ReviseStage()
 
 

@@ -35,13 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 class Recogniser(Protocol):
-    """What the transcriber needs of bridge.EngineHost."""
+    """Whoever hears a session: router.Route."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def state(self) -> str: ...
+
+    @property
+    def note(self) -> str | None: ...
 
     async def advance(self, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis: ...
 
@@ -60,6 +63,7 @@ class _Work:
     covered_ms: int = 0
     shown: tuple[str, int] = ("", 0)
     language: str | None = None  # of what was committed: it does not change within an utterance
+    continues: bool = False  # it was split from the one before
 
     @property
     def heard_ms(self) -> int:
@@ -91,6 +95,7 @@ class Transcriber:
         self._changed = asyncio.Event()
         self._previous = ""
         self._languages: Belief = _expected(stage, feed.log)
+        self._newest: Utterance | None = None
         self._is_over = False  # nobody works any more
         self.vocabulary = stage.vocabulary  # names and jargon to expect; may be replaced at any time
         self.on_final: Callable[[Reading], None] | None = None  # told of what the engine has finished
@@ -118,6 +123,8 @@ class Transcriber:
         """An utterance has begun. Its number is the seq of the event that announces it."""
         event = self._feed.append(announcement)
         work = _Work(utterance, event.seq, utterance.end_ms - utterance.start_ms)
+        work.continues = self._newest is not None and self._newest.ended == "split"
+        self._newest = utterance
         if self._is_over:
             self._give_up(work)
         else:
@@ -236,6 +243,7 @@ class Transcriber:
             language=hypothesis.language if not self._translates else ENGLISH,
             translated_from=hypothesis.language if self._translates else None,
             engine=hypothesis.engine,
+            fallback=hypothesis.fallback,
         )
 
     def _context(self, work: _Work) -> Context:
@@ -246,6 +254,9 @@ class Transcriber:
             vocabulary=self.vocabulary,
             languages=self._languages,
             task=self._stage.task,
+            start_s=work.utterance.start_ms / 1000,
+            continues=work.continues,
+            waiting=len(self._queue) - 1,
         )
 
     async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -53,11 +54,12 @@ class Played:
 
 
 class Inline:
-    """What the transcriber needs of an engine host, without a process."""
+    """The recogniser of every session, without a process."""
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name
         self.state = "ready"
+        self.note: str | None = None
         self.contexts: list[Context] = []
         self.forgotten: list[str] = []
         self.failing = False
@@ -76,6 +78,9 @@ class Inline:
         new = np.frombuffer(pcm[2 * (heard or 0) :], np.int16)
         self._heard[utterance_id] = len(pcm) // 2
         return self._engine.advance(utterance_id, new, last, context, first=heard is None)
+
+    def session(self, name: str) -> Self:
+        return self
 
     async def forget(self, utterance_id: str) -> None:
         self.forgotten.append(utterance_id)

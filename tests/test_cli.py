@@ -341,9 +341,9 @@ def test_what_is_fetched_is_told_also_without_a_terminal(
 
 def test_the_start_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
     settings = load(environ={}).settings
-    live._announce(settings, Running("http://127.0.0.1:8765/", "microphone: USB", "default"))
-    live._announce(settings, Running("http://127.0.0.1:9000/", None, "default"))
-    first, second = capsys.readouterr().err.split("model       whisper tiny.en\n")[:2]
+    live._announce(settings, Running("http://127.0.0.1:8765/", "microphone: USB", "default", "whisper tiny.en"))
+    live._announce(settings, Running("http://127.0.0.1:9000/", None, "default", "whisper tiny.en"))
+    first, second = capsys.readouterr().err.split("engine      whisper tiny.en\n")[:2]
     assert "captions    http://127.0.0.1:8765/\n" in first
     assert "terminal    streamd listen\n" in first
     assert "listens to  microphone: USB\n" in first
@@ -352,7 +352,7 @@ def test_the_start_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_run_says_where_a_token_goes_and_never_tells_it(capsys: pytest.CaptureFixture[str]) -> None:
     settings = load(None, ["server.tokens.viewer=['a-long-secret']"], {}).settings
-    live._announce(settings, Running("http://127.0.0.1:8765/", None, "default"))
+    live._announce(settings, Running("http://127.0.0.1:8765/", None, "default", "whisper tiny.en"))
     text = capsys.readouterr().err
     assert "captions    http://127.0.0.1:8765/?token=…\n" in text
     assert "overlay     http://127.0.0.1:8765/overlay?token=…\n" in text

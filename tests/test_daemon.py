@@ -20,8 +20,8 @@ from websockets.sync.client import connect
 from streamd import daemon
 from streamd.core.events import Ended, Event, Final, Gap, Revised, Status
 from streamd.core.view import fold
-from streamd.daemon import Running, engine_spec, run, second_spec, transcribe
-from streamd.errors import ConfigError, StreamdError, UnavailableError
+from streamd.daemon import Running, run, transcribe
+from streamd.errors import StreamdError, UnavailableError
 from streamd.settings import (
     Engines,
     Pipeline,
@@ -34,6 +34,7 @@ from streamd.settings import (
     Store,
     Whisper,
 )
+from streamd.specs import SECOND_NICENESS
 from streamd.store import Journal
 from tests.gate import Gate
 from tests.parts import Played, speech
@@ -107,36 +108,6 @@ def has_ended(event: Event) -> bool:
 
 def get(running: Running, path: str) -> httpx.Response:
     return httpx.get(running.url + path, timeout=PATIENCE_S, trust_env=False)
-
-
-# --- which engine ---
-
-
-def test_the_scripted_engine_needs_no_weights(tmp_path: Path) -> None:
-    spec = engine_spec(settings(script=tmp_path / "script.toml"))
-    assert (spec.kind, spec.options) == ("scripted", {"script": str(tmp_path / "script.toml")})
-    assert 1 <= spec.threads <= daemon.MOST_THREADS
-
-
-def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
-    spec = engine_spec(Settings(engines=Engines(whisper=Whisper(model=str(tiny_en), threads=3, beam_size=2))))
-    assert (spec.kind, spec.threads) == ("whisper", 3)
-    assert spec.options == {
-        "model_path": str(tiny_en),
-        "compute_type": "int8",
-        "device": "cpu",
-        "beam_size": 2,
-        "threads": 3,
-        "task": "transcribe",
-        "languages": (),
-    }
-
-
-def test_whisper_is_told_what_will_be_asked_of_it(tiny_en: Path) -> None:
-    stage = RecogniseStage(language="de", languages=("fr",), task="translate")
-    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
-    spec = engine_spec(Settings(engines=whisper, pipeline=Pipeline(recognise=stage)))
-    assert (spec.options["task"], spec.options["languages"]) == ("translate", ("fr", "de"))
 
 
 def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -302,18 +273,6 @@ def test_files_are_transcribed_and_a_broken_one_spoils_none(tmp_path: Path) -> N
 # --- the second pass ---
 
 
-def test_the_second_pass_has_a_model_of_its_own(tiny_en: Path, base: Path) -> None:
-    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
-    stage = ReviseStage(model=str(base), threads=2, beam_size=3)
-    spec = second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=stage)))
-    assert spec is not None
-    assert (spec.kind, spec.threads, spec.niceness) == ("whisper", 2, daemon.SECOND_NICENESS)
-    assert (spec.options["model_path"], spec.options["beam_size"]) == (str(base), 3)
-    assert second_spec(Settings()) is None
-    with pytest.raises(ConfigError, match="needs another model than"):
-        second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=ReviseStage(model=str(tiny_en)))))
-
-
 @pytest.mark.model
 def test_a_larger_model_corrects_what_was_said(base: Path, tmp_path: Path) -> None:
     """Its process stands back behind the first one's; what it corrects is journalled and served."""
@@ -323,7 +282,7 @@ def test_a_larger_model_corrects_what_was_said(base: Path, tmp_path: Path) -> No
     def visit(running: Running) -> None:
         read(running, lambda event: isinstance(event.body, Revised) and "your country" in event.body.text)
         nice = [child.nice() for child in psutil.Process().children() if "streamd.engines.worker" in child.cmdline()]
-        assert max(nice) - min(nice) == daemon.SECOND_NICENESS
+        assert max(nice) - min(nice) == SECOND_NICENESS
         text = get(running, "v1/sessions/default/transcript.txt").text
         assert "country" in text
 

@@ -86,7 +86,7 @@ class EngineHost:
         start_deadline_s: float,
         retry_s: float = 30.0,
         metrics: Metrics | None = None,
-        on_change: Callable[[str, str], None] | None = None,
+        on_change: Callable[[State, str], None] | None = None,
     ) -> None:
         self._deadline_s = deadline_s
         self._metrics = metrics
@@ -107,6 +107,11 @@ class EngineHost:
     @property
     def state(self) -> State:
         return self._keeper.state
+
+    @property
+    def detail(self) -> str:
+        """What there is to say about the state: while it is not ready, why."""
+        return self._keeper.detail
 
     @property
     def respawns(self) -> int:

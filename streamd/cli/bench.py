@@ -107,8 +107,9 @@ def _peers(
     names: Sequence[str], pythons: Sequence[Path], model: Path | None, language: str, settings: Settings
 ) -> list[Subject]:
     """Peers with the weights, the language and the threads that streamd has."""
-    from streamd import daemon, models
+    from streamd import models
     from streamd.bench import peer
+    from streamd.specs import hearing
 
     if not names:
         return []
@@ -117,7 +118,7 @@ def _peers(
         raise UsageError(f"--against {', '.join(wanting)}: give --python as often, in the same order")
     interpreters = cycle(pythons)
     folder = model or models.locate(settings.engines.whisper.model, settings.models)
-    threads = daemon.engine_spec(settings).threads
+    threads = hearing(settings).threads
     return [peer(name, None if name == "offline" else next(interpreters), folder, language, threads) for name in names]
 
 

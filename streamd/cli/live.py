@@ -52,8 +52,6 @@ def run(
 def _announce(settings: Settings, running: Running) -> None:
     url = running.url.rstrip("/")
     token = "?token=…" if settings.server.tokens else ""
-    recognise = settings.pipeline.recognise
-    model = f" {settings.engines.whisper.model}" if recognise.engine == "whisper" else ""
     for name, value in (
         ("captions", f"{url}/{token}"),
         ("overlay", f"{url}/overlay{token}"),
@@ -61,7 +59,7 @@ def _announce(settings: Settings, running: Running) -> None:
         *([("token", f"for … put one of {_roles(settings)}")] if token else []),
         ("listens to", running.source or "nothing yet: sound comes from browsers and other programs"),
         ("session", running.session),
-        ("model", f"{recognise.engine}{model}"),
+        ("engine", running.engines),
     ):
         typer.echo(f"{typer.style(f'{name:12}', bold=True)}{value}", err=True)
 

@@ -25,6 +25,9 @@ class Context:
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect
     languages: Belief = field(default_factory=dict)  # that are likely; empty: any of them
     task: Task = "transcribe"
+    start_s: float = 0.0  # of the utterance, on the session's timeline
+    continues: bool = False  # it was split from the one before: nobody paused
+    waiting: int = 0  # utterances that wait for this one's final
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Hypothesis:
     covered_s: float = 0.0  # seconds of the utterance that this guess has heard
     timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics
     evidence: Evidence = field(default_factory=Evidence)  # of the language; empty where none was detected
+    fallback: bool = False  # not of the engine that the sound asked for; never said by an engine itself
 
     @property
     def text(self) -> str:

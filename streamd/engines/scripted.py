@@ -4,6 +4,7 @@ Options, and the keys of a script (TOML, or JSON by its suffix; a JSON list is a
 
     script = "demo.toml"     # option only: the file that holds the other keys; relative to the working directory
     memory = "memory.json"   # what a replaced worker has to know of its predecessor; relative to the script
+    name = "scripted"        # what the engine calls itself
     [[utterances]]           # given out in the order in which utterances begin, over and over
     text = "the light is on" # one word every word_s; an utterance that ends earlier has its words closer together
     word_s = 0.4
@@ -167,6 +168,7 @@ class Script(_Table):
     utterances: tuple[Entry, ...] = ()
     faults: tuple[Fault, ...] = ()
     memory: Path | None = None
+    name: Annotated[str, Field(min_length=1)] = NAME
 
 
 class Memory:
@@ -207,9 +209,8 @@ class Memory:
 class ScriptedEngine:
     """Implements streamd.engines.base.Engine. Calls may come from any thread."""
 
-    name = NAME
-
     def __init__(self, script: Script, memory: Memory) -> None:
+        self.name = script.name
         self._by_id = {entry.id: entry for entry in script.utterances if entry.id is not None}
         self._in_turn = [entry for entry in script.utterances if entry.id is None]
         self._counts = not script.utterances
@@ -233,7 +234,7 @@ class ScriptedEngine:
         took_ms = 1_000 * (time.perf_counter() - started)
         heard = Evidence({entry.language: 1.0} if entry.language and not context.language else {}, heard_s)
         language = context.language or (likeliest(weigh(context.languages, heard)) if heard.probabilities else None)
-        return Hypothesis(tuple(words), NAME, language, heard_s, {"decoder": took_ms}, heard)
+        return Hypothesis(tuple(words), self.name, language, heard_s, {"decoder": took_ms}, heard)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""

@@ -1,0 +1,82 @@
+"""Which engines a configuration asks for, and with what their workers build them. Looks for weights: it blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamd import models
+from streamd.core.route import Role, Rules
+from streamd.engines.base import EngineSpec
+from streamd.errors import ConfigError
+from streamd.settings import RecogniseStage, RouteStage, Settings
+
+SECOND_NICENESS = 10  # the second pass takes what the first one leaves
+MOST_THREADS = 4  # utterances do not divide further
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The engines that hear, by what they are there for."""
+
+    specs: Mapping[Role, EngineSpec]
+    told: str  # which they are, for the user
+    wish: Role | None = None
+
+    @property
+    def threads(self) -> int:
+        """Calls that are served at a time."""
+        return max(spec.threads for spec in self.specs.values())
+
+
+def hearing(settings: Settings) -> Hearing:
+    """Who hears. Raises UnavailableError if a model isn't there."""
+    engine = settings.pipeline.recognise.engine
+    if engine == "scripted":
+        return Hearing({Role.LONG: _scripted(settings)}, engine)
+    return Hearing({Role.LONG: _whisper(settings)}, f"whisper {settings.engines.whisper.model}")
+
+
+def second_spec(settings: Settings) -> EngineSpec | None:
+    """What the worker of the second pass builds; None where there is none. Raises as hearing, and ConfigError."""
+    stage, engines = settings.pipeline.revise, settings.engines
+    if not stage.model:
+        return None
+    if stage.model == engines.whisper.model and settings.pipeline.recognise.engine in ("auto", "whisper"):
+        raise ConfigError(f"the stage [revise] needs another model than {stage.model}, which hears everything already")
+    options = engines.whisper.model_dump(include={"compute_type", "device"}) | {
+        "model_path": str(models.locate(stage.model, settings.models)),
+        "threads": stage.threads,
+        "beam_size": stage.beam_size,
+    }
+    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), stage.threads, SECOND_NICENESS)
+
+
+def rules(stage: RouteStage) -> Rules:
+    """When another engine takes over."""
+    return Rules(**stage.model_dump())
+
+
+def _threads(settings: Settings) -> int:
+    return settings.engines.whisper.threads or min(MOST_THREADS, os.cpu_count() or 1)
+
+
+def _scripted(settings: Settings) -> EngineSpec:
+    options = settings.engines.scripted.model_dump(mode="json", exclude_none=True)
+    return EngineSpec("scripted", options, _threads(settings))
+
+
+def _whisper(settings: Settings) -> EngineSpec:
+    whisper, threads = settings.engines.whisper, _threads(settings)
+    options = whisper.model_dump(include={"compute_type", "device", "beam_size"}) | {
+        "model_path": str(models.locate(whisper.model, settings.models)),
+        "threads": threads,
+    }
+    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), threads)
+
+
+def _asked(recognise: RecogniseStage) -> dict[str, object]:
+    """What a model must be able to do."""
+    fixed = () if recognise.language == "auto" else (recognise.language,)
+    return {"task": recognise.task, "languages": (*recognise.languages, *fixed)}

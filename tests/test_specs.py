@@ -1,0 +1,66 @@
+"""Which engines a configuration asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamd.core.route import Role, Rules
+from streamd.errors import ConfigError, UnavailableError
+from streamd.settings import Engines, Pipeline, RecogniseStage, ReviseStage, RouteStage, Scripted, Settings, Whisper
+from streamd.specs import MOST_THREADS, SECOND_NICENESS, hearing, rules, second_spec
+
+
+def test_the_scripted_engine_needs_no_weights(tmp_path: Path) -> None:
+    engines = Engines(scripted=Scripted(script=tmp_path / "script.toml"))
+    wanted = hearing(Settings(engines=engines, pipeline=Pipeline(recognise=RecogniseStage(engine="scripted"))))
+    spec = wanted.specs[Role.LONG]
+    assert (list(wanted.specs), wanted.told, wanted.wish) == ([Role.LONG], "scripted", None)
+    assert (spec.kind, spec.options) == ("scripted", {"script": str(tmp_path / "script.toml")})
+    assert 1 <= spec.threads == wanted.threads <= MOST_THREADS
+
+
+def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
+    wanted = hearing(Settings(engines=Engines(whisper=Whisper(model=str(tiny_en), threads=3, beam_size=2))))
+    assert (list(wanted.specs), wanted.told) == ([Role.LONG], f"whisper {tiny_en}")
+    spec = wanted.specs[Role.LONG]
+    assert (spec.kind, spec.threads) == ("whisper", 3)
+    assert spec.options == {
+        "model_path": str(tiny_en),
+        "compute_type": "int8",
+        "device": "cpu",
+        "beam_size": 2,
+        "threads": 3,
+        "task": "transcribe",
+        "languages": (),
+    }
+
+
+def test_whisper_is_told_what_will_be_asked_of_it(tiny_en: Path) -> None:
+    stage = RecogniseStage(language="de", languages=("fr",), task="translate")
+    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
+    spec = hearing(Settings(engines=whisper, pipeline=Pipeline(recognise=stage))).specs[Role.LONG]
+    assert (spec.options["task"], spec.options["languages"]) == ("translate", ("fr", "de"))
+
+
+def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="none"):
+        hearing(Settings(engines=Engines(whisper=Whisper(model=str(tmp_path / "none")))))
+
+
+def test_the_rules_are_those_of_the_pipeline() -> None:
+    assert rules(RouteStage()) == Rules()
+    assert rules(RouteStage(speech_s=20, quick=0.1)) == Rules(speech_s=20, quick=0.1)
+
+
+def test_the_second_pass_has_a_model_of_its_own(tiny_en: Path, base: Path) -> None:
+    whisper = Engines(whisper=Whisper(model=str(tiny_en)))
+    stage = ReviseStage(model=str(base), threads=2, beam_size=3)
+    spec = second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=stage)))
+    assert spec is not None
+    assert (spec.kind, spec.threads, spec.niceness) == ("whisper", 2, SECOND_NICENESS)
+    assert (spec.options["model_path"], spec.options["beam_size"]) == (str(base), 3)
+    assert second_spec(Settings()) is None
+    with pytest.raises(ConfigError, match="needs another model than"):
+        second_spec(Settings(engines=whisper, pipeline=Pipeline(revise=ReviseStage(model=str(tiny_en)))))
