@@ -54,8 +54,11 @@ def test_what_is_missing_is_assumed_to_be_the_worst() -> None:
     ("changes", "reason"),
     [
         ({"shell": "rm"}, "Extra inputs are not permitted"),
-        ({"sentences": {}}, "has no sentence, or an empty one"),
-        ({"sentences": {"en": ["go", " "]}}, "has no sentence, or an empty one"),
+        ({"sentences": {}}, "has no sentence: nothing could ever be said"),
+        ({"sentences": {"en": []}}, "has no sentence: nothing could ever be said"),
+        ({"sentences": {"en": ["go", " "]}}, "String should have at least 1 character"),
+        ({"sentences": {"en": "go"}}, "Input should be a valid tuple"),
+        ({"sentences": "go"}, "Input should be a valid mapping"),
         ({"params": {"speed": {"type": "array"}}}, "speed: type 'array' can't be spoken"),
         ({"dispatch": {}}, "a command goes to one target: give one of python, http, mqtt, mcp, opcua"),
         ({"dispatch": {"http": None}}, "a command goes to one target"),

@@ -19,7 +19,6 @@ from streamd.core.commands.params import check_param
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=64)]
 ParamName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
-Sentences = Mapping[Language, tuple[str, ...]]
 Scalar = bool | int | float | str
 
 
@@ -150,6 +149,23 @@ class Dispatch(_Record):
         return found
 
 
+class Sentence(_Record):
+    """A template, and parameters that it gives without saying them."""
+
+    template: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    params: Mapping[str, Scalar] = {}
+
+
+def _one_by_one(items: object, key: str) -> object:
+    """Texts alone are items that have nothing else."""
+    if not isinstance(items, list | tuple):
+        return items
+    return [{key: item} if isinstance(item, str) else item for item in items]
+
+
+Sentences = Mapping[Language, tuple[Sentence, ...]]
+
+
 class Accept(_Record):
     """A text that has to be understood, and as what. Without `params` any will do."""
 
@@ -167,9 +183,7 @@ class Tests(_Record):
     @field_validator("accept", mode="before")
     @classmethod
     def _texts_alone(cls, tests: object) -> object:
-        if not isinstance(tests, list | tuple):
-            return tests
-        return [{"text": test} if isinstance(test, str) else test for test in tests]
+        return _one_by_one(tests, "text")
 
 
 class Command(_Record):
@@ -184,11 +198,18 @@ class Command(_Record):
     undo: Dispatch | None = None  # what takes it back
     tests: Tests = Tests()
 
+    @field_validator("sentences", mode="before")
+    @classmethod
+    def _templates_alone(cls, sentences: object) -> object:
+        if not isinstance(sentences, dict):
+            return sentences
+        return {language: _one_by_one(items, "template") for language, items in sentences.items()}
+
     @field_validator("sentences")
     @classmethod
     def _something_to_say(cls, sentences: Sentences) -> Sentences:
-        if not any(sentences.values()) or not all(text.strip() for texts in sentences.values() for text in texts):
-            raise ValueError("has no sentence, or an empty one: nothing could ever be said to give this command")
+        if not sentences or not all(sentences.values()):
+            raise ValueError("has no sentence: nothing could ever be said to give this command")
         return sentences
 
     @field_validator("params")
