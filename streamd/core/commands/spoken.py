@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from string import digits
 
 from text_to_num import find_numbers
 
-_FIGURE = re.compile(r"-?\d+(\.\d+)?")
-_PIECE = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d_]+(?:'[^\W\d_]+)*|[%°/]|[^\w\s]|_")  # numbers, words, signs
-_SIGNS = frozenset("%°/")  # that are spoken
+_FIGURE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_PIECE = re.compile(r"-?[0-9][0-9.,]*[0-9]|-?[0-9]|[^\W\d_]+(?:'[^\W\d_]+)*|[%°/]|[^\w\s]|_")  # numbers, words, signs
+SIGNS = frozenset("%°/")  # that are spoken
 # `ein` is an article and half of a verb ("stell Presse zwei auf hundert ein"); `second` and `a` are no numbers either.
 _NEVER_NUMBERS = {"de": frozenset({"ein"}), "en": frozenset({"second", "a"})}
 _HALVES = {"en": ("and", "a", "half"), "de": ("und", "ein", "halb")}
 _MINUS = "minus"
+_PLAIN = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MINUS SIGN}": "-"})
 _SPELT = re.compile(r"\b(?:a|an) (?=(?:hundred|thousand|million)\b)")
 _EINHALB = re.compile(r"\b(\w+)einhalb\b")
 _LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "nl", "pt"})  # that text2num knows
@@ -31,14 +33,14 @@ _LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "nl", "pt"})  # that text2
 @lru_cache(maxsize=4_096)
 def words(text: str, language: str) -> tuple[str, ...]:
     """The words of `text`. Numbers are figures with a decimal point: 95, 2.5, -5."""
-    plain = unicodedata.normalize("NFC", text).replace("’", "'").casefold().replace("−", "-")
+    plain = unicodedata.normalize("NFC", text).casefold().translate(_PLAIN)
     if language == "en":
         plain = _SPELT.sub("one ", plain)
     elif language == "de":
         plain = _EINHALB.sub(r"\1 und ein halb", plain.replace("anderthalb", "eins und ein halb"))
     pieces = [_figure(match[0], language) for match in _PIECE.finditer(_unjoined(plain))]
     spoken = _numbers_in_figures(pieces, language)
-    kept = [piece for piece in spoken if piece in _SIGNS or piece[-1].isalnum()]
+    kept = [piece for piece in spoken if piece in SIGNS or piece[-1].isalnum()]
     return tuple(_signed(_with_halves(kept, language)))
 
 
@@ -65,10 +67,10 @@ def _unjoined(text: str) -> str:
 
 def _figure(piece: str, language: str) -> str:
     """Thousands without their marks, decimals with a point: 1,200.5 in English is 1.200,5 in German."""
-    if not piece.lstrip("-")[0].isdigit():
+    if piece[-1] not in digits:
         return piece
     mark, point = (".", ",") if language != "en" else (",", ".")
-    if re.fullmatch(rf"-?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+(?:{re.escape(point)}\d+)?", piece):
+    if re.fullmatch(rf"-?[0-9]{{1,3}}(?:{re.escape(mark)}[0-9]{{3}})+(?:{re.escape(point)}[0-9]+)?", piece):
         piece = piece.replace(mark, "")
     return piece.replace(point, ".") if piece.count(point) == 1 and mark not in piece else piece
 
