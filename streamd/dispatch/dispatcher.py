@@ -1,0 +1,81 @@
+"""At most once, within a time, and honest about what nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+
+from streamd.bridge import in_thread
+from streamd.core.commands.definition import Command
+from streamd.dispatch.base import Call, NotDone, Outcome
+from streamd.errors import ConfigError
+
+ATTEMPTS = 3  # of what does no harm twice
+BACK_OFF_S = 0.25  # before the second one; twice as long before the third
+_EXTRAS = {"mcp": ("mcp", "mcp"), "opcua": ("asyncua", "opcua")}  # kind → module, extra
+
+_log = logging.getLogger(__name__)
+
+
+def ready(commands: Iterable[Command]) -> None:
+    """Whether what the targets need is there. Blocks. Raises ConfigError that names the command."""
+    from streamd.dispatch.mqtt import Broker
+    from streamd.dispatch.python import find
+
+    for command in commands:
+        if command.dispatch is None:
+            continue
+        kind = command.dispatch.kind
+        module, extra = _EXTRAS.get(kind, ("", ""))
+        if module and find_spec(module) is None:
+            raise ConfigError(f"command {command.name}: {kind} needs `pip install 'streamd-captions[{extra}]'`")
+        try:
+            if command.dispatch.mqtt is not None:
+                Broker.parse(command.dispatch.mqtt.broker)
+            if command.dispatch.python is not None:
+                find(command.dispatch.python.callable)
+        except (LookupError, ValueError, ImportError) as error:
+            raise ConfigError(f"command {command.name}: {error}") from error
+
+
+async def send(command: Command, call: Call) -> Outcome:
+    """Carry out a command that may be carried out; whoever calls has written down before that it is under way.
+
+    Where it is idempotent, what failed or got no answer is tried again. Cancelled in the middle: nobody knows.
+    """
+    if command.dispatch is None:
+        return Outcome(True, "readers of the log have it; no target is named")
+    unclear = False
+    outcome = Outcome(False, "")
+    for attempt in range(ATTEMPTS if command.safety.idempotent else 1):
+        if attempt:
+            await asyncio.sleep(BACK_OFF_S * 2 ** (attempt - 1))
+        outcome = await _once(command, call)
+        unclear = unclear or outcome.done is None
+        if outcome.done or not outcome.again:
+            return outcome
+        _log.warning("command %s: attempt %d: %s", call.command_id, attempt + 1, outcome.reason)
+    return Outcome(None, outcome.reason, outcome.answer) if unclear else outcome
+
+
+async def _once(command: Command, call: Call) -> Outcome:
+    dispatch = command.dispatch
+    assert dispatch is not None
+    target = dispatch.target
+    assert target is not None
+    within_s = target.timeout_s * (1 if target.verify is None and dispatch.opcua is None else 2) + 1
+    try:
+        async with asyncio.timeout(within_s):
+            sender = await in_thread(import_module, f"streamd.dispatch.{dispatch.kind}")
+            outcome: Outcome = await sender.send(target, call)
+            return outcome
+    except NotDone as refusal:
+        return Outcome(False, str(refusal), again=refusal.again)
+    except TimeoutError:
+        return Outcome(None, f"no answer within {target.timeout_s:g} s", again=True)
+    except Exception as error:  # noqa: BLE001 - whatever a target's client raises: it may have been done
+        _log.warning("command %s by %s: %r", call.command_id, dispatch.kind, error)
+        return Outcome(None, f"{type(error).__name__}: {error}", again=True)

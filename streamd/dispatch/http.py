@@ -1,0 +1,83 @@
+"""HTTP webhooks. The header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header) names the command."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+from http import HTTPStatus
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue
+
+from streamd.bridge import in_thread
+from streamd.core.commands.definition import DispatchHttp
+from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
+
+ANSWER_BYTES = 4_096  # of an answer, kept for the audit
+
+
+async def send(target: DispatchHttp, call: Call) -> Outcome:
+    """One request, no redirects. 2xx but 202: done; 4xx: refused; anything else: nobody knows."""
+    timeout = httpx.Timeout(target.timeout_s)
+    authorities = await in_thread(_authorities)
+    async with httpx.AsyncClient(
+        timeout=timeout, verify=authorities, trust_env=False, follow_redirects=False
+    ) as client:
+        url = fill(target.url, call.params, lambda value: quote(value, safe=""))
+        headers = {"Idempotency-Key": call.command_id, **target.headers}
+        body = dict(call.params) if target.body is None else fill(target.body, call.params)
+        with_body = target.method not in ("GET", "DELETE") or target.body is not None
+        try:
+            response = await client.request(target.method, url, headers=headers, json=body if with_body else None)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise NotDone(f"{_place(url)} can't be reached: {error}", again=True) from error
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
+        outcome = _judge(response)
+        if outcome.done is False or target.verify is None or target.verify.url is None:
+            return outcome
+        state_url = fill(target.verify.url, call.params, lambda value: quote(value, safe=""))
+        return await read_back(lambda: _get(client, state_url), target.verify, call, target.timeout_s)
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whom to believe who a server is. Blocks while they are read."""
+    return httpx.create_ssl_context()
+
+
+def _judge(response: httpx.Response) -> Outcome:
+    status = response.status_code
+    said, answer = f"it answers {status} {response.reason_phrase}".rstrip(), _content(response)
+    if status == HTTPStatus.ACCEPTED:
+        return Outcome(None, f"{said}: taken on, but nobody says whether it was done", answer)
+    if response.is_success:
+        return Outcome(True, said, answer)
+    if response.is_client_error:
+        again = status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+        return Outcome(False, said, answer, again)
+    return Outcome(None, said, answer, again=response.is_server_error)
+
+
+async def _get(client: httpx.AsyncClient, url: str) -> JsonValue:
+    """The present state; None where it can't be had."""
+    try:
+        response = await client.get(url)
+    except httpx.HTTPError:
+        return None
+    return _content(response) if response.is_success else None
+
+
+def _content(response: httpx.Response) -> JsonValue:
+    text = response.text[:ANSWER_BYTES]
+    try:
+        value: JsonValue = response.json()
+    except ValueError:
+        return text
+    return value if len(response.content) <= ANSWER_BYTES else text
+
+
+def _place(url: str) -> str:
+    """Without what may be secret."""
+    return url.partition("?")[0].rpartition("@")[2]

@@ -1,0 +1,73 @@
+"""MCP tools over Streamable HTTP. Needs the extra `mcp`. What a server says of its tools decides nothing here."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from functools import cache
+
+import anyio
+import httpx2
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import JsonValue
+
+from streamd.bridge import in_thread
+from streamd.core.commands.definition import DispatchMcp
+from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
+
+
+async def send(target: DispatchMcp, call: Call) -> Outcome:
+    """Done if the tool says no error, and `verify` reads what it should."""
+    arguments = dict(call.params) if target.arguments is None else fill(dict(target.arguments), call.params)
+    assert isinstance(arguments, dict)
+    called = False
+    try:
+        authorities = await in_thread(_authorities)
+        async with (
+            httpx2.AsyncClient(timeout=target.timeout_s, verify=authorities, trust_env=False) as http,
+            Client(
+                streamable_http_client(target.server, http_client=http), read_timeout_seconds=target.timeout_s
+            ) as client,
+        ):
+            called = True
+            meta: types.RequestParamsMeta = {"streamd/idempotency-key": call.command_id}  # type: ignore[typeddict-unknown-key]  # names with a prefix are anybody's
+            result = await client.call_tool(target.tool, arguments, meta=meta)
+            answer = _content(result)
+            if result.is_error:
+                return Outcome(False, f"the tool {target.tool} says: {answer}", answer)
+            if target.verify is None or target.verify.tool is None:
+                return Outcome(True, f"the tool {target.tool} says that it is done", answer)
+            tool = target.verify.tool
+            return await read_back(lambda: _read(client, tool), target.verify, call, target.timeout_s)
+    except* (OSError, httpx2.HTTPError, anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError) as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if called:
+            raise ConnectionError(str(error)) from error
+        raise NotDone(f"{target.server} can't be reached: {error}", again=True) from error
+    raise AssertionError("unreachable")
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whom to believe who a server is. Blocks while they are read."""
+    return httpx2.create_ssl_context()
+
+
+async def _read(client: Client, tool: str) -> JsonValue:
+    return _content(await client.call_tool(tool, {}))
+
+
+def _content(result: types.CallToolResult) -> JsonValue:
+    if result.structured_content is not None:
+        value: JsonValue = result.structured_content.get("result", result.structured_content)
+        return value
+    text = "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
+    try:
+        parsed: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return parsed

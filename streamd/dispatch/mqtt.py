@@ -1,0 +1,121 @@
+"""MQTT 5: one message with QoS 1, never retained, and void when it is too old to be delivered.
+
+A retained command would be carried out by whatever connects next. The message expiry makes a broker drop one that
+waits for a machine that is away. https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from pydantic import JsonValue
+
+from streamd.core.commands.definition import DispatchMqtt
+from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
+
+PORT, TLS_PORT = 1883, 8883
+WAITING_MESSAGES = 64  # on the topic that is read back; of more, aiomqtt drops the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where a broker is: `[mqtt[s]://][user:password@]host[:port]`."""
+
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    tls: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Broker:
+        """Raises ValueError for what is no such address."""
+        parts = urlsplit(text if "://" in text else f"mqtt://{text}")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError(f"broker {text.rpartition('@')[2]!r} should be host:port, or mqtts://user:password@host")
+        tls = parts.scheme == "mqtts"
+        user, password = (None if value is None else unquote(value) for value in (parts.username, parts.password))
+        return cls(parts.hostname, parts.port or (TLS_PORT if tls else PORT), user, password, tls)
+
+
+async def send(target: DispatchMqtt, call: Call) -> Outcome:
+    """Published and acknowledged by the broker; with `verify`, until the machine says so on its own topic."""
+    topic = fill(target.topic, call.params, _one_level)
+    payload = fill(target.payload, call.params) if target.payload is not None else dict(call.params)
+    text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+    client = _client(target)
+    try:
+        await client.__aenter__()
+    except aiomqtt.MqttError as error:
+        raise NotDone(f"the broker {_place(target)} can't be reached: {error}", again=True) from error
+    try:
+        if target.verify is not None and target.verify.topic is not None:
+            await client.subscribe(fill(target.verify.topic, call.params, _one_level), qos=1)
+        await client.publish(topic, text, qos=1, retain=False, properties=_properties(target, call))
+        if target.verify is None or target.verify.topic is None:
+            return Outcome(True, f"the broker has taken it for {topic}; the machine does not say whether it was done")
+        messages = aiter(client.messages)
+        return await read_back(lambda: _next(messages), target.verify, call, target.timeout_s, poll_s=0)
+    finally:
+        await asyncio.shield(_leave(client))
+
+
+def _client(target: DispatchMqtt) -> aiomqtt.Client:
+    broker = Broker.parse(target.broker)
+    return aiomqtt.Client(
+        broker.host,
+        broker.port,
+        username=broker.user,
+        password=broker.password,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        timeout=target.timeout_s,
+        max_queued_incoming_messages=WAITING_MESSAGES,
+        tls_params=aiomqtt.TLSParameters() if broker.tls else None,
+    )
+
+
+async def _leave(client: aiomqtt.Client) -> None:
+    with contextlib.suppress(aiomqtt.MqttError):  # the broker may have gone first
+        await client.__aexit__(None, None, None)
+
+
+def _properties(target: DispatchMqtt, call: Call) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = max(1, math.ceil(target.timeout_s))  # seconds
+    properties.CorrelationData = call.command_id.encode()
+    properties.UserProperty = ("idempotency-key", call.command_id)
+    return properties
+
+
+async def _next(messages: AsyncIterator[aiomqtt.Message]) -> JsonValue:
+    """What the machine says next. What was retained before is no answer."""
+    async for message in messages:
+        if not message.retain:
+            payload = bytes(message.payload) if isinstance(message.payload, bytes | bytearray) else message.payload
+            text = payload.decode(errors="replace") if isinstance(payload, bytes) else str(payload)
+            try:
+                value: JsonValue = json.loads(text)
+            except ValueError:
+                return text
+            return value
+    return None
+
+
+def _one_level(value: str) -> str:
+    """A parameter must not lead to another topic. Raises NotDone."""
+    if not value or any(character in value for character in "/+#\0"):
+        raise NotDone(f"{value!r} can't be a level of a topic")
+    return value
+
+
+def _place(target: DispatchMqtt) -> str:
+    return target.broker.rpartition("@")[2]
