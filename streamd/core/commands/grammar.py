@@ -19,7 +19,7 @@ from rapidfuzz import fuzz, process
 from streamd.core.commands.definition import Command, Pack
 from streamd.core.commands.network import Draft, Network, Params, Source, TemplateError, Value
 from streamd.core.commands.params import fault, is_number
-from streamd.core.commands.sources import Anything, Listed, Number, Stepped
+from streamd.core.commands.sources import Anything, Free, Listed, Number, Stepped
 from streamd.core.commands.spoken import words
 from streamd.core.commands.templates import GrammarError, intents, template
 
@@ -38,6 +38,14 @@ class Match:
     sentence: str  # the words as the grammar has them, numbers in figures
     template: str
     language: str
+
+    @property
+    def literal(self) -> str:
+        """The words that the pack's author wrote: the sentence without what stands in wildcards."""
+        text = self.sentence
+        for value in self.params.values():
+            text = text.replace(value, "", 1) if isinstance(value, Free) else text
+        return text
 
     @property
     def meaning(self) -> tuple[str, Params]:

@@ -37,6 +37,10 @@ class Listed:
         return said, meaning
 
 
+class Free(str):
+    """Words that are nobody's but the speaker's."""
+
+
 @dataclass(frozen=True)
 class Anything:
     """One word or more, as they were heard."""
@@ -45,11 +49,11 @@ class Anything:
 
     def spans(self, heard: Sequence[str], start: int) -> Iterator[tuple[int, Value]]:
         for end in range(start + 1, len(heard) + 1):
-            yield end, " ".join(heard[start:end])
+            yield end, Free(" ".join(heard[start:end]))
 
     def say(self, index: int) -> tuple[tuple[str, ...], Value]:
         assert index == 0
-        return ("something",), "something"
+        return ("something",), Free("something")
 
 
 @dataclass(frozen=True)

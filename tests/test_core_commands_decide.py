@@ -1,0 +1,54 @@
+"""Decisions: rejected before asked about, asked about before accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamd.core.commands.decide import Verdict, decide
+from streamd.core.commands.grammar import Grammar
+from tests.packs import press_line
+
+GRAMMAR = Grammar(press_line())
+
+
+def lamp(**safety: Any) -> Grammar:
+    return Grammar(press_line(lamp={"name": "lamp", "sentences": {"en": ["lamp"]}, "safety": safety}))
+
+
+@pytest.mark.parametrize(
+    ("heard", "verdict", "reason"),
+    [
+        (["light on"], Verdict.ACCEPT, "understood"),
+        (["set press two to 95"], Verdict.CONFIRM, "it is read back first"),
+        (["set press two to 121"], Verdict.REJECT, "speed (rpm): 121 is greater than the maximum of 120"),
+        (["light on", "no light on"], Verdict.REJECT, "no order, retracted: “no”"),
+        (["he said light on"], Verdict.REJECT, "no order, reported: “said”"),
+    ],
+)
+def test_texts_are_judged(heard: list[str], verdict: Verdict, reason: str) -> None:
+    decision = decide(GRAMMAR.match(heard[0], "en"), heard, "en")
+    assert (decision.verdict, decision.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("safety", "verdict", "reason"),
+    [
+        ({"risk": "read"}, Verdict.ACCEPT, "understood"),
+        ({"risk": "low"}, Verdict.ACCEPT, "understood"),
+        ({"risk": "confirm", "confirm": "codeword"}, Verdict.CONFIRM, "it needs a code word"),
+        ({"risk": "confirm", "confirm": "button"}, Verdict.CONFIRM, "it needs a button"),
+        ({"risk": "two_person"}, Verdict.CONFIRM, "a second person has to confirm it"),
+        ({"risk": "forbidden"}, Verdict.REJECT, "lamp is never done by voice"),
+    ],
+)
+def test_the_risk_decides_who_is_asked(safety: dict[str, Any], verdict: Verdict, reason: str) -> None:
+    decision = decide(lamp(**safety).match("lamp"), ["lamp"], "en")
+    assert (decision.verdict, decision.reason) == (verdict, reason)
+    assert decision.match is not None
+
+
+def test_what_was_not_heard_with_certainty_is_asked_about() -> None:
+    decision = decide(GRAMMAR.match("light on"), ["light on"], "en", sure=False)
+    assert (decision.verdict, decision.reason) == (Verdict.CONFIRM, "it was not heard with certainty")
