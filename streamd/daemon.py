@@ -140,14 +140,14 @@ async def _journal(settings: Settings, thread: OneThread) -> AsyncIterator[Journ
 
 
 def _router(
-    wanted: Hearing, settings: Settings, metrics: Metrics, on_change: Callable[[], None] | None = None
+    wanted: Hearing, settings: Settings, metrics: Metrics, on_change: Callable[[], None] = lambda: None
 ) -> Router:
     limits = {"deadline_s": settings.engines.deadline_s, "start_deadline_s": settings.engines.start_deadline_s}
     return Router(
         {role: partial(_host, spec, metrics, limits) for role, spec in wanted.specs.items()},
+        metrics,
         rules=rules(settings.pipeline.route),
         wish=wanted.wish,
-        metrics=metrics,
         on_change=on_change,
         sample=_sample,
     )

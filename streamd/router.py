@@ -74,11 +74,11 @@ class Router:
     def __init__(
         self,
         hosts: Mapping[Role, Callable[[OnChange], Host]],
+        metrics: Metrics,
         *,
         rules: Rules | None = None,
         wish: Role | None = None,
-        metrics: Metrics | None = None,
-        on_change: Callable[[], None] | None = None,
+        on_change: Callable[[], None] = lambda: None,
         sample: Callable[[], bytes] = bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -149,9 +149,8 @@ class Router:
     def switched(self, session: str, role: Role, reason: Reason, note: str) -> None:
         """Another engine hears this session from now on."""
         _log.info("engine session=%s: %s", session, note)
-        if self._metrics:
-            self._metrics.switches.labels(self.hosts[role].name, reason.value).inc()
-        self._changed()
+        self._metrics.switches.labels(self.hosts[role].name, reason.value).inc()
+        self._on_change()
 
     def note(self, role: Role, reason: Reason) -> str:
         """What readers are told of a choice."""
@@ -161,17 +160,13 @@ class Router:
     def _is_any(self, state: State) -> bool:
         return any(host.state == state for host in self.hosts.values())
 
-    def _changed(self) -> None:
-        if self._on_change:
-            self._on_change()
-
     def _watching(self, role: Role) -> OnChange:
         def changed(state: State, _detail: str) -> None:
             if role not in self._unmeasured or state != "ready":
                 self.vitals[role].changed(state, self.clock())
             for route in self._hearing:
                 route.reconsider()
-            self._changed()
+            self._on_change()
 
         return changed
 
@@ -181,7 +176,7 @@ class Router:
             await self._measure(role)
             self._unmeasured.remove(role)
             self.vitals[role].changed(self.hosts[role].state, self.clock())
-            self._changed()
+            self._on_change()
 
     async def _measure(self, role: Role) -> None:
         """How quick an engine is that has just loaded, with a caption for every second of the sample."""

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +22,13 @@ from streamd.errors import UnavailableError
 from streamd.metrics import Metrics
 from streamd.router import OnChange, Router
 from streamd.session import Session
-from streamd.settings import EndpointStage, Pipeline, Settings
+from streamd.settings import EndpointStage, Pipeline, RecogniseStage, Settings
 from streamd.sources import Chunk
 from tests.gate import PATIENCE_S
 from tests.parts import finals, gaps, until
 from tests.parts import speech as recorded
+from tests.speech import recording as spoken
+from tests.speech import word_error_rate
 
 S, L = Role.SHORT, Role.LONG
 SECOND = bytes(32_000)
@@ -90,7 +93,7 @@ class Pair:
         self.engines: dict[Role, Engine] = {}
         self.router = Router(
             {role: self._maker(role) for role in roles or (S, L)},
-            metrics=self.metrics,
+            self.metrics,
             on_change=self._changed,
             clock=self.clock,
             **options,
@@ -346,35 +349,34 @@ def recording() -> None:
     recorded()
 
 
-def words(letter: str) -> dict[str, object]:
+def words(letter: str, **options: object) -> EngineSpec:
     """An engine of its own words, a new one every 0.4 s: a0 a1 a2 …"""
     times = [(round(0.4 * n, 1), round(0.4 * (n + 1), 1)) for n in range(WORDS)]
     spoken = [{"text": f" {letter}{n}", "start_s": start, "end_s": end} for n, (start, end) in enumerate(times)]
-    return {"name": letter, "utterances": [{"words": spoken}]}
+    return EngineSpec("scripted", {"name": letter, "utterances": [{"words": spoken}], **options})
 
 
 class Stage:
     """A session whose two engines live in workers, and somebody who speaks at the pace at which they follow."""
 
-    def __init__(self, short: dict[str, object], long: dict[str, object], rules: Rules) -> None:
+    def __init__(self, short: EngineSpec, long: EngineSpec) -> None:
         self.clock = Clock()
         self.hosts: dict[str, EngineHost] = {}
         self.metrics = Metrics()
         endpoint = EndpointStage(hangover_ms=5_000, soft_max_s=25.0)
-        self.settings = Settings(pipeline=Pipeline(endpoint=endpoint))
+        recognise = RecogniseStage(language="en")
+        settings = Settings(pipeline=Pipeline(endpoint=endpoint, recognise=recognise))
         self.router = Router(
             {S: self._maker("a", short), L: self._maker("b", long)},
-            rules=rules,
-            metrics=self.metrics,
+            self.metrics,
             on_change=lambda: self.session.show(),
             clock=self.clock,
         )
-        self.session = Session(Log("room", "e"), self.router.session("room"), self.settings, self.metrics)
+        self.session = Session(Log("room", "e"), self.router.session("room"), settings, self.metrics)
         self.told: list[Status | Partial | Final] = []
 
-    def _maker(self, name: str, options: dict[str, object]) -> Callable[[OnChange], EngineHost]:
+    def _maker(self, name: str, spec: EngineSpec) -> Callable[[OnChange], EngineHost]:
         def make(on_change: OnChange) -> EngineHost:
-            spec = EngineSpec("scripted", options)
             self.hosts[name] = EngineHost(
                 spec, deadline_s=PATIENCE_S, start_deadline_s=PATIENCE_S, retry_s=0.0, on_change=on_change
             )
@@ -389,6 +391,13 @@ class Stage:
             bodies = [event.body for event in self.session.log.since(seq)]
             self.told += [body for body in bodies if isinstance(body, Status | Partial | Final)]
             seq = self.session.log.newest
+
+    async def kill_once(self, name: str) -> None:
+        """SIGKILL for the worker of an engine."""
+        host = self.hosts[name]
+        assert host.pid
+        os.kill(host.pid, signal.SIGKILL)
+        await until(lambda: host.pid is None)
 
     async def kill(self, name: str) -> None:
         """SIGKILL for every worker of an engine, until it has failed for good."""
@@ -426,9 +435,9 @@ class Speaker:
         self._cues = cues or {}
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        sound = b"".join(chunk for chunk in recorded() if isinstance(chunk, bytes))[: 10 * len(SECOND)]
+        sound = b"".join(chunk for chunk in recorded() if isinstance(chunk, bytes))
         for second in range(self._seconds):
-            at = second % 10 * len(SECOND)
+            at = second % 11 * len(SECOND)
             yield sound[at : at + len(SECOND)]
             await until(lambda: self._stage.session.status().lag_ms < 300)
             if cue := self._cues.get(second + 1):
@@ -436,10 +445,8 @@ class Speaker:
 
 
 @contextlib.asynccontextmanager
-async def staged(
-    short: dict[str, object] | None = None, long: dict[str, object] | None = None, rules: Rules | None = None
-) -> AsyncIterator[Stage]:
-    stage = Stage(short or words("a"), long or words("b"), rules or Rules())
+async def staged(short: EngineSpec | None = None, long: EngineSpec | None = None) -> AsyncIterator[Stage]:
+    stage = Stage(short or words("a"), long or words("b"))
     async with asyncio.timeout(PATIENCE_S), stage.router:
         tasks = [asyncio.create_task(stage.session.run()), asyncio.create_task(stage.listen())]
         try:
@@ -490,8 +497,7 @@ async def test_an_engine_whose_workers_are_killed_is_replaced_in_the_middle(monk
 
 
 async def test_a_worker_that_dies_in_the_middle_of_a_call_is_replaced_by_the_other_engine() -> None:
-    short = words("a") | {"faults": [{"call": 5, "kind": "exit"}]}
-    async with staged(short) as stage:
+    async with staged(words("a", faults=[{"call": 5, "kind": "exit"}])) as stage:
         await stage.session.hear(Speaker(stage, 8))
         (final,) = finals(stage.session.log)
     assert (final.engine, final.fallback) == ("b", True)
@@ -499,9 +505,22 @@ async def test_a_worker_that_dies_in_the_middle_of_a_call_is_replaced_by_the_oth
 
 
 async def test_an_engine_that_dies_while_it_loads_leaves_everything_to_the_other() -> None:
-    short = words("a") | {"faults": [{"call": 0, "kind": "exit"}]}
-    async with staged(short) as stage:
+    async with staged(words("a", faults=[{"call": 0, "kind": "exit"}])) as stage:
         await stage.session.hear(Speaker(stage, 4))
         (final,) = finals(stage.session.log)
     assert (final.engine, final.fallback) == ("b", True)
     assert stage.announcements[-1][1] in (None, "b instead of scripted, which failed")
+
+
+@pytest.mark.model
+async def test_another_model_goes_on_in_the_middle_of_a_sentence(base: Path, tiny_en: Path) -> None:
+    """On real speech nothing is lost or said twice, and what was shown for good stays."""
+    larger, smaller = (EngineSpec("whisper", {"model_path": str(folder), "threads": 1}) for folder in (base, tiny_en))
+    async with staged(larger, smaller) as stage:
+        await stage.session.hear(Speaker(stage, 11, {5: lambda: stage.kill_once("a")}))
+        (final,) = finals(stage.session.log)
+    assert (final.engine, final.fallback) == ("whisper tiny.en int8", True)
+    assert word_error_rate(spoken("jfk").text, final.text) < 0.2
+    shown = [body for body in stage.told if isinstance(body, Partial)]
+    assert max(partial.committed for partial in shown[:5]) > 0
+    assert all(final.text.startswith(partial.text[: partial.committed]) for partial in shown)
