@@ -297,7 +297,7 @@ class Session:
         if self._recogniser.state != "ready":
             return "degraded", f"the recogniser is {self._recogniser.state}"
         if self._source is None:
-            return "idle", None
+            return "idle", self._recogniser.note
         if self._trouble is not None:
             return self._trouble
         if self._transcriber.fault is not None:

@@ -356,6 +356,15 @@ async def test_an_engine_that_takes_too_long_to_load() -> None:
         await host({"faults": [{"call": 0, "kind": "hang"}]}, start_deadline_s=0.5).start()
 
 
+async def test_an_engine_for_which_the_memory_does_not_suffice(gate: Gate) -> None:
+    starting = asyncio.create_task(host({"faults": [gate.loading]}).start())
+    await gate.reached()
+    (worker,) = psutil.Process().children()
+    worker.kill()
+    with pytest.raises(UnavailableError, match="was killed by SIGKILL while it loaded the engine, as the system does"):
+        await starting
+
+
 async def test_a_start_that_is_cancelled(gate: Gate) -> None:
     starting = asyncio.create_task(host({"faults": [gate.loading]}).start())
     await gate.reached()

@@ -19,8 +19,10 @@ from websockets.sync.client import connect
 
 from streamd import daemon
 from streamd.core.events import Ended, Event, Final, Gap, Revised, Status
+from streamd.core.route import Role
 from streamd.core.view import fold
 from streamd.daemon import Running, run, transcribe
+from streamd.engines.base import EngineSpec
 from streamd.errors import StreamdError, UnavailableError
 from streamd.settings import (
     Engines,
@@ -34,7 +36,7 @@ from streamd.settings import (
     Store,
     Whisper,
 )
-from streamd.specs import SECOND_NICENESS
+from streamd.specs import SECOND_NICENESS, Hearing
 from streamd.store import Journal
 from tests.gate import Gate
 from tests.parts import Played, speech
@@ -248,6 +250,53 @@ def test_a_taken_port_ends_the_daemon_before_it_is_announced() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UnavailableError, match=f"{port} is in use"):
             run(settings().model_copy(update={"server": Server(port=port)}), lambda _: pytest.fail("announced"))
+
+
+# --- two engines ---
+
+
+def pair(monkeypatch: pytest.MonkeyPatch, **short: object) -> None:
+    """The daemon has two engines, of which the one for short utterances has these options."""
+    first, second = EngineSpec("scripted", {"name": "a", **short}), EngineSpec("scripted", {"name": "b"})
+    specs = {Role.SHORT: first, Role.LONG: second}
+    monkeypatch.setattr(daemon, "hearing", lambda _: Hearing(specs, "a and b"))
+
+
+def test_short_utterances_go_to_the_engine_for_them_once_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair(monkeypatch)
+    monkeypatch.setattr(daemon, "open_source", lambda *_, **_options: None)
+    caplog.set_level("INFO")
+
+    def visit(running: Running) -> None:
+        read(running, lambda event: isinstance(event.body, Status) and event.body.engine == "a")
+        address = running.url.replace("http", "ws") + "v1/sessions/default/audio"
+        with connect(address, open_timeout=PATIENCE_S, proxy=None) as speaker:
+            speaker.send(recording("jfk").pcm.tobytes())
+            speaker.send('{"type": "end"}')
+            events = [Event.parse(message).body for message in speaker]
+        assert {event.engine for event in events if isinstance(event, Final)} == {"a"}
+
+    assert live(settings(), visit).engines == "a and b"
+    assert "engine a takes 0.0" in caplog.text
+
+
+def test_the_daemon_starts_with_one_engine_where_the_other_does_not_load(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair(monkeypatch, faults=[{"call": 0, "kind": "exit"}])
+
+    def visit(running: Running) -> None:
+        events = read(running, has_ended)
+        said = [event.body for event in events if isinstance(event.body, Final)]
+        assert {(final.engine, final.fallback) for final in said} == {("b", True)}
+        told = "b instead of scripted, which failed"
+        read(running, lambda event: isinstance(event.body, Status) and event.body.detail == told)
+        assert get(running, "readyz").status_code == 200
+
+    live(settings(source=str(JFK)), visit)
+    assert "b hears everything: the worker exited with code 70 while it loaded the engine" in caplog.text
 
 
 # --- files ---

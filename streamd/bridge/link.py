@@ -30,6 +30,7 @@ from streamd.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 CLOSE_S = 2.0  # from the closing of the socket to SIGKILL
+OUT_OF_MEMORY = ", as the system does where memory runs out: use a smaller model"
 STDERR = 2  # a worker's stdout goes there as well: the daemon's own stdout may carry a transcript
 
 # Engines that use more threads say so themselves; libraries that help themselves to all cores disturb the sound.
@@ -105,7 +106,9 @@ class WorkerLink:
         except PipeError as error:
             raise UnavailableError(f"the worker can't be understood: {error}") from error
         except (EOFError, OSError) as error:
-            raise UnavailableError(f"the worker {await self._epitaph()} while it loaded the engine") from error
+            why = await self._epitaph()
+            hint = OUT_OF_MEMORY if self._process.returncode == -signal.SIGKILL else ""
+            raise UnavailableError(f"the worker {why} while it loaded the engine{hint}") from error
         match first:
             case Ready():
                 self._receiver = asyncio.create_task(self._dispatch())
