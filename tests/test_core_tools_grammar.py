@@ -107,6 +107,13 @@ def test_values(schema: dict[str, Any], right: str, wrong: str) -> None:
     assert [text for text in wrong.split(" ") if writes(f"v:{text}", v=schema)] == []
 
 
+def test_texts_may_end_where_no_more_fits_the_pattern() -> None:
+    """An intersection of this pattern with a length made llguidance 1.9.1 panic."""
+    schema = {"type": "string", "pattern": "^.{0,5}x[^a-f]y$"}
+    assert writes("v:~abcxry~", v=schema)
+    assert not writes("v:~abcdefxry~", v=schema)
+
+
 def test_control_tokens_cannot_stand_in_a_text() -> None:
     schema = {"type": "string"}
     assert writes("v:~press 1~", v=schema)

@@ -19,6 +19,10 @@ PATTERNS = [
     r"[\d\w\].-]+",
     r"^a/b\^$",
     r"^=]!$",
+    r"^[ -~]{2}$",
+    r"[!-\-x]{3}",
+    r"^[^ -9]+$",
+    "[-b]",
     "",
     "^$",
 ]
@@ -54,6 +58,10 @@ def test_matches_the_whole_of_texts_in_which_the_pattern_is_found(pattern: str, 
         ("^a|b$", "put the alternatives into a group"),
         ("a{", "different things"),
         ("a}", "different things"),
+        (r"a\|b", "use enum"),
+        ("a\tb", "use enum"),
+        ("[\x00-\x1f]", "use enum"),
+        (r"[a-\d]", "no regular expression"),
         ("[]a]", "escape the bracket"),
         ("[^]a]", "escape the bracket"),
     ],
@@ -64,4 +72,4 @@ def test_what_dialects_understand_differently_is_refused(pattern: str, why: str)
 
 
 def test_a_slash_and_a_quote_can_stand_in_a_grammar() -> None:
-    assert whole('^/"$') == r"(\x2F\x22)"
+    assert whole('^/"$') == r"([\x2F-\x2F][\x22-\x22])"

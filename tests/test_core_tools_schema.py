@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from streamd.core.tools.patterns import PLAIN
 from streamd.core.tools.schema import Choice, Field, ListOf, Numeral, Record, SchemaError, Shape, Text, shape
 from streamd.core.tools.tool import Tool
+
+ANY = Text(f"{PLAIN}{{1,200}}", may_be_empty=True)
 
 
 def of(schema: dict[str, Any]) -> Shape:
@@ -36,9 +39,11 @@ def test_a_tool_may_take_nothing() -> None:
 @pytest.mark.parametrize(
     ("schema", "expected"),
     [
-        ({"type": "string"}, Text(0, 200, None)),
-        ({"type": "string", "minLength": 300.0}, Text(300, 300, None)),
-        ({"type": "string", "maxLength": 5, "pattern": "^a$"}, Text(1, 5, "(a)")),
+        ({"type": "string"}, ANY),
+        ({"type": "string", "minLength": 300.0}, Text(f"{PLAIN}{{300,300}}", may_be_empty=False)),
+        ({"type": "string", "maxLength": 0}, Choice(("",), quoted=True)),
+        ({"type": "string", "pattern": "^a$"}, Text("([a-a])", may_be_empty=False)),
+        ({"type": "string", "pattern": "^a*$"}, Text("([a-a]*)", may_be_empty=True)),
         ({"type": "string", "enum": ["b", "a", ""]}, Choice(("b", "a", ""), quoted=True)),
         ({"type": "integer", "enum": [3, 1]}, Choice(("3", "1"), quoted=False)),
         ({"type": "number", "const": 1e21}, Choice(("1e+21",), quoted=False)),
@@ -47,8 +52,8 @@ def test_a_tool_may_take_nothing() -> None:
             {"type": "boolean", "description": "d", "x-note": [1], "unit": "rpm"},
             Choice(("true", "false"), quoted=False),
         ),
-        ({"type": "array", "items": {"type": "string"}, "minItems": 20}, ListOf(Text(0, 200, None), 20, 20)),
-        ({"type": "array", "items": {"type": "string"}}, ListOf(Text(0, 200, None), 0, 16)),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 20}, ListOf(ANY, 20, 20)),
+        ({"type": "array", "items": {"type": "string"}}, ListOf(ANY, 0, 16)),
         ({"type": "object", "properties": {}, "additionalProperties": True}, Record(())),
     ],
 )
@@ -112,6 +117,7 @@ def test_written_decimals_stay_apart_when_they_are_read_as_doubles() -> None:
             "x: additionalProperties: can't be enforced",
         ),
         ({"type": "string", "minLength": 2, "maxLength": 1}, "x: minLength: 2 is more than maxLength, 1"),
+        ({"type": "string", "pattern": "a", "maxLength": 9}, "x: pattern: beside maxLength can't be enforced: say the"),
         ({"type": "string", "pattern": "(?=a)"}, "x: pattern: ? can stand only behind what it repeats"),
         ({"type": "string", "enum": ["a"], "minLength": 1}, "x: enum: beside minLength can't be enforced"),
         ({"type": "string", "enum": ["a"], "const": "a"}, "x: const: beside enum can't be enforced"),

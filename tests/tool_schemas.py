@@ -14,7 +14,7 @@ TEXTS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="|\u2028\u2029"), max_size=8
 ) | st.sampled_from(["", "{a:1}", '"quoted"', "a,b}]", "press 1", "Übergröße", "héllo 😀", "call:go{", "<b>", "\\n"])
 PATTERNS = st.sampled_from(
-    [r"^[A-Z]{2}-\d{3}$", r"^(on|off|auto)$", r"\d", r"^\w+", r"x[^a-f]y$", r"^(?:a|b.)*$", r"^[^0-9,\-]+$", r"^a/b\.$"]
+    [r"^[A-Z]{2}-\d{3}$", r"^(on|off|auto)$", r"\d", r"^\w+", r"^x[^a-f]y", r"^(?:a|b.)*$", r"^[^0-9,\-]+$", r"^a/b\.$"]
 )
 NUMBERS = st.integers(-400, 400) | st.decimals(-50, 50, places=2).map(float) | st.integers(-(10**12), 10**12)
 

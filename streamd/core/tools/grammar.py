@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from streamd.core.tools.schema import Choice, ListOf, Numeral, Record, Shape, Text, shape
 from streamd.core.tools.tool import Tool
 
-PLAIN = r"/[^\x00-\x1F\x7F-\x9F\x{2028}\x{2029}|]*/"
-"""A text that was left open: one line, and no |, which every control token of Gemma has."""
-
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -69,13 +66,8 @@ class _Writer:
         return f"{self._quote} {value}{optional} {self._quote}" if quoted else value
 
     def _text(self, text: Text) -> str:
-        if not text.most:
-            return f"{self._quote} {self._quote}"
-        length = f"/(?s:.){{{max(text.least, 1)},{text.most}}}/"
-        pattern = [] if text.expression is None else [f"/{text.expression}/"]
-        value = self._terminal(" & ".join([PLAIN, length, *pattern]))
-        optional = "" if text.least else "?"
-        return f"{self._quote} {value}{optional} {self._quote}"
+        optional = "?" if text.may_be_empty else ""
+        return f"{self._quote} {self._terminal(f'/{text.expression}/')}{optional} {self._quote}"
 
     def _list(self, of: ListOf) -> str:
         if not of.most:

@@ -67,9 +67,10 @@ class Numeral:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    least: int
-    most: int
-    expression: str | None  # of the whole text
+    """A text that is left open: one line of plain characters, as in streamd.core.tools.patterns."""
+
+    expression: str  # of the whole text
+    may_be_empty: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +190,26 @@ def _boolean(_schema: Mapping[str, Any], _place: _Place) -> Choice:
     return Choice(("true", "false"), quoted=False)
 
 
-def _text(schema: Mapping[str, Any], place: _Place) -> Text:
+def _text(schema: Mapping[str, Any], place: _Place) -> Shape:
+    if "pattern" in schema:
+        return _pattern(schema, place)
     least = int(schema.get("minLength", 0))
     most = int(schema.get("maxLength", max(least, MOST_CHARACTERS)))
     if least > most:
         raise place.refuse("minLength", f"{least} is more than maxLength, {most}")
-    if "pattern" not in schema:
-        return Text(least, most, None)
+    if most == 0:
+        return Choice(("",), quoted=True)
+    return Text(f"{patterns.PLAIN}{{{max(least, 1)},{most}}}", may_be_empty=least == 0)
+
+
+def _pattern(schema: Mapping[str, Any], place: _Place) -> Text:
+    if other := sorted({"minLength", "maxLength"} & schema.keys()):
+        raise place.refuse("pattern", f"beside {other[0]} can't be enforced: say the length in the pattern, a{{2,5}}")
     try:
         expression = patterns.whole(schema["pattern"])
     except ValueError as error:
         raise place.refuse("pattern", str(error)) from error
-    return Text(least if re.fullmatch(expression, "") else max(least, 1), most, expression)
+    return Text(expression, may_be_empty=re.fullmatch(expression, "") is not None)
 
 
 def _integer(schema: Mapping[str, Any], place: _Place) -> Numeral:
