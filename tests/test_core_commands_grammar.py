@@ -125,6 +125,14 @@ def test_what_could_mean_two_things_is_refused() -> None:
     assert found.reason == "this could mean light(on=True) or lamp()"
 
 
+def test_of_two_readings_of_one_command_the_one_with_less_free_text_counts() -> None:
+    sentences = {"en": ["memo {text} [at {hour}]"]}
+    params = {"text": {"type": "string"}, "hour": {"type": "integer", "optional": True}}
+    found = Grammar(press_line(memo={"name": "memo", "sentences": sentences, "params": params})).match("memo oil at 7")
+    assert isinstance(found, Match)
+    assert found.params == {"text": "oil", "hour": 7}
+
+
 def test_one_value_said_twice_has_to_be_the_same() -> None:
     lamp = {"name": "lamp", "sentences": {"en": ["lamp {on} {on} now"]}, "params": {"on": {"type": "boolean"}}}
     grammar = Grammar(press_line(lamp=lamp))

@@ -93,10 +93,10 @@ class Grammar:
                     refused.append(reason)
                 else:
                     found.setdefault(match.meaning, match)
-        if len(found) == 1:
-            return next(iter(found.values()))
-        if found:
-            return Rejection(f"this could mean {' or '.join(map(shown, found.values()))}")
+        if matches := _least_free(list(found.values())):
+            if len(matches) == 1:
+                return matches[0]
+            return Rejection(f"this could mean {' or '.join(map(shown, matches))}")
         if refused:
             return Rejection(refused[0])
         return Rejection("no command says this")
@@ -129,6 +129,14 @@ class Grammar:
     def intents(self, language: str) -> Intents:
         """The same grammar as hassil's object: an intent for every command, lists for every slot."""
         return self._languages[language].intents
+
+
+def _least_free(matches: list[Match]) -> list[Match]:
+    """Of readings of one command, those in which wildcards swallow least: the rest is what its author wrote."""
+    if len({match.command.name for match in matches}) != 1:
+        return matches
+    most = max(len(match.literal.split()) for match in matches)
+    return [match for match in matches if len(match.literal.split()) == most]
 
 
 def shown(match: Match) -> str:

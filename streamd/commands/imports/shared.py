@@ -1,0 +1,42 @@
+"""What every importer says of what it makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+Data = dict[str, Any]
+"""A pack as its file says it."""
+
+AT_ONCE = {"risk": "low"}  # where it came from asked nobody either
+
+_REFERENCE = re.compile(r"\{([^{}:]+)(?::([^{}:@]+))?\}")
+_RULE = re.compile(r"<([^<>]+)>")
+_MAYBE = re.compile(r"\[[^\[\]()]*\]|\([^\[\]()]*\|[^\[\]()]*\)")  # what needn't be said: [a], and (a|b) in part
+_ALWAYS = re.compile(r"\(([^\[\]()|]*)\)")
+
+
+def slots_of(template: str, rules: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Slot and list of every reference in a template of hassil's, and in the rules that it refers to."""
+    for title, slot in _REFERENCE.findall(template):
+        yield slot or title, title
+    for rule in _RULE.findall(template) if depth <= len(rules) else ():
+        yield from slots_of(str(rules.get(rule, "")), rules, depth + 1)
+
+
+def mark_optional(params: Data, said: Iterable[tuple[str, Mapping[str, Any]]], rules: Mapping[str, Any]) -> None:
+    """`optional` for every parameter without which one of the sentences (template, fixed parameters) can be said."""
+    for template, fixed in said:
+        certain = {slot for slot, _ in slots_of(_certain(template), {key: _certain(str(rules[key])) for key in rules})}
+        for slot in params.keys() - certain - fixed.keys():
+            params[slot]["optional"] = True
+
+
+def _certain(template: str) -> str:
+    """What of a template is always said."""
+    before = ""
+    while before != template:
+        before = template
+        template = _ALWAYS.sub(r" \1 ", _MAYBE.sub(" ", template))
+    return template

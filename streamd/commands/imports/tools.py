@@ -1,0 +1,79 @@
+"""Tools of language models: OpenAI's and MCP's. They say nothing of how they are spoken: names make a beginning."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from streamd.commands.imports.shared import Data
+from streamd.core.commands.params import ENFORCED, SAID, TYPES
+from streamd.errors import ConfigError
+
+_PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_.\-]+")
+
+
+def _json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{name}:{error.lineno}: not JSON: {error.msg}") from error
+
+
+def openai(text: str, name: str) -> Data:
+    """https://platform.openai.com/docs/guides/function-calling: a list of tools, or {"tools": [...]}."""
+    data = _json(text, name)
+    tools = data.get("tools", [data]) if isinstance(data, dict) else data
+    commands = {}
+    for tool in tools:
+        function = tool.get("function", tool)
+        schema = function.get("parameters") or {}
+        commands[function["name"]] = _tool(function["name"], function.get("description", ""), schema, {}, name)
+    return {"language": "en", "commands": commands}
+
+
+def mcp(text: str, name: str) -> Data:
+    """https://modelcontextprotocol.io/specification/server/tools: the result of tools/list, or its `tools`."""
+    data = _json(text, name)
+    if isinstance(data, dict):
+        data = data.get("result", data)
+    tools = data.get("tools", [data]) if isinstance(data, dict) else data
+    commands = {}
+    for tool in tools:
+        hints = tool.get("annotations") or {}
+        title = tool["name"]
+        commands[title] = _tool(title, tool.get("description", ""), tool.get("inputSchema") or {}, hints, name)
+    return {"language": "en", "commands": commands}
+
+
+def _tool(title: str, description: str, schema: Data, hints: Data, name: str) -> Data:
+    """A tool says nothing of how it is spoken: its name and those of its parameters are a beginning."""
+    required = schema.get("required", [])
+    params, said = {}, _spoken(title)
+    for slot, body in schema.get("properties", {}).items():
+        params[slot] = _tool_param(slot, body, title, name) | ({} if slot in required else {"optional": True})
+        spoken = f"{_spoken(slot)} {{{slot}}}"
+        said += f" {spoken}" if slot in required else f" [{spoken}]"
+    safety: Data = {"risk": "read"} if hints.get("readOnlyHint") else {"risk": "confirm"}
+    if hints.get("idempotentHint"):
+        safety["idempotent"] = True
+    return {"description": description, "sentences": [said], "params": params, "safety": safety}
+
+
+def _tool_param(slot: str, body: Data, title: str, name: str) -> Data:
+    """A property as far as it can be spoken and enforced."""
+    if isinstance(body.get("type"), list):
+        body = body | {"type": next((kind for kind in body["type"] if kind != "null"), None)}
+    if "enum" not in body and "const" not in body and body.get("type") not in TYPES:
+        raise ConfigError(
+            f"{name}: {title}: {slot} is a {body.get('type')}, which nobody can speak: leave the tool out"
+        )
+    if lost := sorted(body.keys() - ENFORCED - SAID):
+        raise ConfigError(
+            f"{name}: {title}: {slot}: {', '.join(lost)} can't be enforced on what was said: leave it out"
+        )
+    return dict(body)
+
+
+def _spoken(title: str) -> str:
+    return " ".join(part.lower() for part in _PARTS.split(title) if part)

@@ -1,0 +1,52 @@
+"""YAML: text stays text, every key has its line, nothing stands twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamd.commands.documents import read_yaml, shown, write_yaml
+from streamd.errors import ConfigError
+
+TEXT = """\
+commands:
+  light:
+    sentences:
+      - "light on"
+      - {template: light off, params: {state: off}}
+    quick: true
+"""
+
+
+def test_on_and_off_are_words() -> None:
+    data, lines = read_yaml(TEXT, "pack.yaml")
+    light = data["commands"]["light"]
+    assert light["sentences"][1] == {"template": "light off", "params": {"state": "off"}}
+    assert light["quick"] is True
+    assert lines["commands", "light", "quick"] == "pack.yaml:6"
+    assert lines["commands", "light", "sentences", 1, "params", "state"] == "pack.yaml:5"
+    assert lines["commands", "light", "sentences", "light on"] == "pack.yaml:4"
+    assert shown(("commands", "light", 1)) == "commands.light.1"
+
+
+def test_what_is_written_is_read() -> None:
+    data, _ = read_yaml(TEXT, "pack.yaml")
+    shared = [data["commands"], data["commands"]]
+    assert read_yaml(write_yaml({"a": shared}), "again.yaml")[0] == {"a": shared}
+    assert "&" not in write_yaml({"a": shared})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("- light", "pack.yaml: no pack: it has to begin with keys such as commands:"),
+        ("", "pack.yaml: no pack: it has to begin with keys such as commands:"),
+        ("a: 1\nb: 2\na: 3", "pack.yaml:3: a stands twice; the other is at pack.yaml:1"),
+        ("a:\n  - b: 1\n    b: 2", "pack.yaml:3: a.0.b stands twice; the other is at pack.yaml:2"),
+        ("a: [1", "pack.yaml:1: not a YAML file: expected ',' or ']', but got '<stream end>'"),
+        ("a: \x07", "pack.yaml: not a YAML file: "),
+    ],
+)
+def test_what_is_no_pack_is_named(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_yaml(text, "pack.yaml")
+    assert str(refused.value).startswith(reason)

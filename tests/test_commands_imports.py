@@ -1,0 +1,195 @@
+"""Importers: what another system understands, streamd understands as the same parameters with the same values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamd.commands.documents import write_yaml
+from streamd.commands.files import load
+from streamd.commands.imports import convert
+from streamd.core.commands.grammar import Grammar, Match
+from streamd.errors import ConfigError
+
+
+def imported(kind: str, text: str, tmp_path: Path) -> Grammar:
+    """Written, read again and compiled."""
+    pack = tmp_path / "pack.yaml"
+    pack.write_text(write_yaml(convert(kind, text, "given")))
+    return load([pack]).grammar()
+
+
+def meaning(grammar: Grammar, text: str) -> tuple[str, dict[str, Any]] | None:
+    found = grammar.match(text)
+    return (found.command.name, dict(found.params)) if isinstance(found, Match) else None
+
+
+RHINO = r"""
+context:
+  expressions:
+    brew:
+      - "[make, could I have] (please) [a, an] $size:size $drink:drink (with $extra:first) (and $extra:second)"
+      - "@polite $drink:drink for $pv.TwoDigitInteger:people"
+  slots:
+    size: [small, "eight ounce"]
+    drink: [latte, "off"]
+    extra: ["milk", "a bit of sugar"]
+  macros:
+    polite: ["[I'd, we'd] like", "give me"]
+"""
+
+
+def test_rhino(tmp_path: Path) -> None:
+    grammar = imported("rhino", RHINO, tmp_path)
+    assert meaning(grammar, "Make a small latte") == ("brew", {"size": "small", "drink": "latte"})
+    assert meaning(grammar, "could I have please an 8 ounce off with a bit of sugar and milk") == (
+        "brew",
+        {"size": "eight ounce", "drink": "off", "first": "a bit of sugar", "second": "milk"},
+    )
+    assert meaning(grammar, "we'd like latte for twelve") == ("brew", {"drink": "latte", "people": 12})
+    assert meaning(grammar, "make small latte") is None
+    assert meaning(grammar, "give me latte for 100") is None
+    command = grammar.pack.commands["brew"]
+    assert command.params["size"] == {"type": "string", "enum": ["small", "eight ounce"], "optional": True}
+    assert command.safety.risk == "low"  # as it was where it came from
+
+
+HASSIL = """
+language: de
+intents:
+  Licht:
+    data:
+      - sentences: ["<schalte> [das] Licht {raum} an", "Licht an"]
+        slots: {an: true}
+      - sentences: ["<schalte> [das] Licht {raum} aus", "dimme auf {0..100,10:stufe} [Prozent]"]
+        slots: {an: false}
+  Notiz:
+    data:
+      - sentences: ["notiere {was} [um {stunde}]", "warte {lang}"]
+lists:
+  raum:
+    values:
+      - {in: "(im|in dem) Lager", out: lager}
+      - {in: "[in der] Halle", out: halle}
+  was: {wildcard: true}
+  stunde: {range: {from: 0, to: 23}}
+  lang: {range: {from: 1, to: 3, multiplier: 0.5}}
+expansion_rules:
+  schalte: "(schalt[e]|mach[e] <bitte>)"
+  bitte: "[bitte]"
+"""
+
+
+def test_hassil(tmp_path: Path) -> None:
+    grammar = imported("hassil", HASSIL, tmp_path)
+    assert meaning(grammar, "Schalte das Licht im Lager an") == ("Licht", {"raum": "lager", "an": True})
+    assert meaning(grammar, "mach bitte Licht in der Halle aus") == ("Licht", {"raum": "halle", "an": False})
+    assert meaning(grammar, "dimme auf dreißig Prozent") == ("Licht", {"stufe": 30, "an": False})
+    assert meaning(grammar, "notiere mehr Öl um sieben") == ("Notiz", {"was": "mehr öl", "stunde": 7})
+    assert meaning(grammar, "notiere mehr Öl") == ("Notiz", {"was": "mehr öl"})
+    assert meaning(grammar, "warte drei") == ("Notiz", {"lang": 1.5})
+    assert meaning(grammar, "dimme auf 35") is None
+
+
+RHASSPY = r"""
+# a factory
+[SetSpeed]
+preset = (slow:10 | fast:90)
+set ((press one):press_1 | (press two):press_2){press} to (0..120){speed} [rpm]
+run <preset>{pace}
+make ten:10 coffees
+
+[Light]
+\[please] turn on [the] (living room lamp | kitchen light){name}
+turn (on | off){state} it
+open{cover:shutter} the lamp{name}
+pace <SetSpeed.preset>
+"""
+
+
+def test_rhasspy(tmp_path: Path) -> None:
+    grammar = imported("rhasspy", RHASSPY, tmp_path)
+    assert meaning(grammar, "set press two to ninety five rpm") == ("SetSpeed", {"press": "press_2", "speed": 95})
+    assert meaning(grammar, "run fast") == ("SetSpeed", {"pace": "90"})
+    assert meaning(grammar, "make 10 coffees") == ("SetSpeed", {})
+    assert meaning(grammar, "please turn on kitchen light") == ("Light", {"name": "kitchen light"})
+    assert meaning(grammar, "turn off it") == ("Light", {"state": "off"})
+    assert meaning(grammar, "open the lamp") == ("Light", {"cover": "shutter", "name": "lamp"})
+    assert meaning(grammar, "pace slow") == ("Light", {})
+    assert meaning(grammar, "set press two to 121") is None
+
+
+PROPERTIES = {
+    "press": {"type": "string", "enum": ["press_1", "press_2"]},
+    "rpm": {"type": ["number", "null"], "minimum": 0, "maximum": 120, "description": "speed"},
+}
+
+
+def test_openai(tmp_path: Path) -> None:
+    function = {
+        "name": "setSpeed",
+        "description": "Sets it.",
+        "parameters": {"type": "object", "properties": PROPERTIES},
+    }
+    function["parameters"]["required"] = ["press"]  # type: ignore[index]
+    for text in (
+        [{"type": "function", "function": function}],
+        {"tools": [{"type": "function", "function": function}]},
+        function,
+    ):
+        grammar = imported("openai", json.dumps(text), tmp_path)
+        assert meaning(grammar, "set speed press press 2 rpm ninety") == ("setSpeed", {"press": "press_2", "rpm": 90})
+        assert meaning(grammar, "set speed press press 1") == ("setSpeed", {"press": "press_1"})
+        assert grammar.pack.commands["setSpeed"].safety.risk == "confirm"
+
+
+def test_mcp(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": PROPERTIES, "required": ["press"]}
+    tools = [
+        {"name": "read_speed", "inputSchema": schema, "annotations": {"readOnlyHint": True, "idempotentHint": True}},
+        {"name": "press.stop", "description": "Stops it."},
+    ]
+    for text in ({"result": {"tools": tools}}, {"tools": tools}, tools):
+        grammar = imported("mcp", json.dumps(text), tmp_path)
+        assert meaning(grammar, "press stop") == ("press.stop", {})
+        assert grammar.pack.commands["press.stop"].safety.risk == "confirm"
+        safety = grammar.pack.commands["read_speed"].safety
+        assert (safety.risk, safety.idempotent) == ("read", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        ("rhino", "intents: {}", "given: no Rhino context: it has no context.expressions"),
+        ("rhino", "context: {expressions: {a: ['[b, c']}}", "given: brackets don't match in '[b, c'"),
+        ("rhino", "context: {expressions: {a: ['[b, c)']}}", "given: brackets don't match in '[b, c)'"),
+        ("rhino", "context: {expressions: {a: ['$pv.Date:when']}}", "given: the slot type pv.Date is not in"),
+        ("hassil", "language: en", "given: no custom sentences: it has no intents"),
+        (
+            "hassil",
+            "intents:\n  A:\n    data:\n      - sentences: [a]\n      - requires_context: {b: c}",
+            "given:5: requires_context of one block: streamd knows those of a pack only",
+        ),
+        ("rhasspy", "turn on", "given:1: no sentences.ini: a sentence before the first [Intent]"),
+        ("rhasspy", "[A]\nset $press", "given:2: slot files and converters are not in this file: write the values out"),
+        ("rhasspy", "[A]\n[b] {c}", "given: [A] [b] {c}: {c} is a tag on more than a choice of words"),
+        ("openai", "{", "given:1: not JSON: Expecting property name enclosed in double quotes"),
+        (
+            "openai",
+            '{"name": "a", "parameters": {"properties": {"b": {"type": "array"}}}}',
+            "given: a: b is a array, which nobody can speak: leave the tool out",
+        ),
+        (
+            "mcp",
+            '{"name": "a", "inputSchema": {"properties": {"b": {"type": "string", "format": "date"}}}}',
+            "given: a: b: format can't be enforced on what was said: leave it out",
+        ),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_taken_over_is_named(kind: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        convert(kind, text, "given")
+    assert str(refused.value).startswith(reason)
