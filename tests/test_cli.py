@@ -97,7 +97,7 @@ def test_what_is_not_built_is_not_offered(cli: Cli) -> None:
     text = cli("--help").out + cli("models", "--help").out
     offered = set(re.findall(r"^  ([a-z]+)  ", text, re.MULTILINE))
     assert offered == {
-        *("run", "listen", "transcribe", "export", "devices", "check", "bench", "models"),
+        *("run", "listen", "transcribe", "export", "devices", "check", "bench", "models", "commands"),
         *("list", "pull", "verify"),
     }
 

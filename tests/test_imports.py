@@ -19,7 +19,17 @@ IMPURE = {
 }
 # fmt: on
 PURE = sys.stdlib_module_names - IMPURE
-PURE |= {"hassil", "jellyfish", "jsonschema", "numpy", "pydantic", "pydantic_core", "rapidfuzz", "text_to_num"}
+PURE |= {
+    "hassil",
+    "jellyfish",
+    "jsonschema",
+    "numpy",
+    "pydantic",
+    "pydantic_core",
+    "rapidfuzz",
+    "text_to_num",
+    "unicode_rbnf",
+}
 
 
 def ranks() -> dict[str, tuple[int, int]]:

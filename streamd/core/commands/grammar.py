@@ -17,7 +17,7 @@ from hassil.intents import Intents, RangeSlotList, SlotList, TextSlotList, Wildc
 from rapidfuzz import fuzz, process
 
 from streamd.core.commands.definition import Command, Pack
-from streamd.core.commands.network import Draft, Network, Params, Source, TemplateError, Value
+from streamd.core.commands.network import Draft, Network, Params, Slot, Source, TemplateError, Value
 from streamd.core.commands.params import fault, is_number
 from streamd.core.commands.sources import Anything, Free, Listed, Number, Stepped
 from streamd.core.commands.spoken import words
@@ -84,27 +84,35 @@ class Grammar:
         """What `text` says. Without `language` all are tried."""
         if language is not None and language not in self._languages:
             return Rejection(f"there are no commands in the language {language}")
-        chosen = [self._languages[language]] if language else list(self._languages.values())
+        readings, refused = self._read(text, language)
+        if matches := _least_free(readings):
+            if len(matches) == 1:
+                return matches[0]
+            return Rejection(f"this could mean {' or '.join(map(shown, matches))}")
+        return Rejection(refused[0] if refused else "no command says this")
+
+    def readings(self, text: str, language: str) -> list[Match]:
+        """Everything that `text` may mean, each meaning once: a grammar should leave one at the most."""
+        return self._read(text, language)[0]
+
+    def _read(self, text: str, language: str | None) -> tuple[list[Match], list[str]]:
+        """What `text` may mean, and why it may not mean other things."""
         found: dict[tuple[str, Params], Match] = {}
         refused: list[str] = []
-        for one in chosen:
+        for one in self._chosen(language):
             for match in one.matches(text):
                 if reason := _refused(match):
                     refused.append(reason)
                 else:
                     found.setdefault(match.meaning, match)
-        if matches := _least_free(list(found.values())):
-            if len(matches) == 1:
-                return matches[0]
-            return Rejection(f"this could mean {' or '.join(map(shown, matches))}")
-        if refused:
-            return Rejection(refused[0])
-        return Rejection("no command says this")
+        return list(found.values()), refused
+
+    def _chosen(self, language: str | None) -> list[_Language]:
+        return [self._languages[language]] if language else list(self._languages.values())
 
     def nearest(self, text: str, language: str | None = None) -> str | None:
         """The sentence that is most like `text`, of some thousand that are spread over the grammar."""
-        chosen = [self._languages[language]] if language else list(self._languages.values())
-        return max(one.nearest(text) for one in chosen)[1] or None
+        return max(one.nearest(text) for one in self._chosen(language))[1] or None
 
     def size(self, language: str) -> int:
         """How many sentences there are in a language; of numbers, a choice is counted."""
@@ -125,6 +133,10 @@ class Grammar:
     def network(self, language: str) -> Network:
         """The sentences of a language as a network of words."""
         return self._languages[language].network
+
+    def slots(self, command: str, language: str) -> list[Slot]:
+        """The slots in the sentences of one command."""
+        return self._languages[language].slots.get(command, [])
 
     def intents(self, language: str) -> Intents:
         """The same grammar as hassil's object: an intent for every command, lists for every slot."""
@@ -164,6 +176,7 @@ class _Language:
         self.intents = intents(pack, language)
         self._given = pack.words[language].lists if language in pack.words else {}
         self._listed: dict[str, Source] = {}
+        self.slots: dict[str, list[Slot]] = {}
         draft = self._draft()
         for command in pack.commands.values():
             for sentence in command.sentences.get(language, ()):
@@ -217,6 +230,11 @@ class _Language:
 
     def _source(self, command: Command, reference: ListReference) -> Source:
         """What can be said for a {reference} in a sentence of `command`."""
+        source = self._found(command, reference)
+        self.slots.setdefault(command.name, []).append(Slot(reference.slot_name, source, 0))
+        return source
+
+    def _found(self, command: Command, reference: ListReference) -> Source:
         name = reference.slot_name
         schema = command.params.get(name)
         if schema is None:

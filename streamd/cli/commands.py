@@ -1,0 +1,146 @@
+"""Voice commands: check packs, test them, try them, take over other systems' grammars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from streamd.errors import ConfigError, UnavailableError, UsageError
+
+commands = typer.Typer(help="Voice commands: lint, test, try, import packs of them.", no_args_is_help=True)
+
+Packs = Annotated[
+    list[str],
+    typer.Argument(metavar="PACK", help="A YAML file, a folder of them, a shipped pack's name, or module:attribute."),
+]
+
+
+@commands.command()
+def lint(
+    packs: Packs,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+) -> None:
+    """Check packs: sentences of two meanings, tests that fail, values that can't be enforced, what sounds alike."""
+    from streamd.commands.documents import shown
+    from streamd.commands.files import load
+    from streamd.core.commands.lint import lint as examine
+
+    loaded = load(packs)
+    found = examine(loaded.grammar())
+    for finding in found:
+        typer.echo(f"{loaded.origins[finding.place]}: {finding.level}: {shown(finding.place)}: {finding.message}")
+    errors = sum(finding.level == "error" for finding in found)
+    size = f"{len(loaded.pack.commands)} commands in {', '.join(loaded.pack.languages)}"
+    typer.echo(f"{size}: {errors} errors, {len(found) - errors} warnings; version {loaded.pack.version}")
+    if errors or (strict and found):
+        raise typer.Exit(ConfigError.exit_code)
+
+
+@commands.command()
+def test(packs: Packs) -> None:
+    """Run the tests that packs hold: what must be understood, and what must not."""
+    from streamd.commands.files import load
+    from streamd.core.commands.lint import tests
+
+    loaded = load(packs)
+    failed = list(tests(loaded.grammar()))
+    for finding in failed:
+        typer.echo(f"{loaded.origins[finding.place]}: {finding.message}")
+    count = sum(len(command.tests.accept) + len(command.tests.reject) for command in loaded.pack.commands.values())
+    typer.echo(f"{count - len(failed)} of {count} tests passed")
+    if failed:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+class _Greedy(TyperCommand):
+    """`--text` takes all that follows, up to the next option, once the pack has been named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_spelt_out(args)))
+
+
+_MANY = ("--text",)
+_ONE = ("--language",)
+
+
+def _spelt_out(args: Iterable[str]) -> Iterator[str]:
+    """The option before each of its values: --text A B is --text A --text B."""
+    option, values, named = "", 0, False
+    for arg in args:
+        if arg.startswith("-"):
+            option, values = arg, 0
+        elif option in _MANY and (values == 0 or named):
+            if values:
+                yield option
+            values += 1
+        elif option in _ONE and values == 0:
+            values = 1
+        else:
+            named = True
+        yield arg
+
+
+@commands.command("try", cls=_Greedy)
+def try_(
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="As for lint.", show_default=False)],
+    texts: Annotated[list[str] | None, typer.Option("--text", metavar="TEXT", help="As if it had been heard.")] = None,
+    language: Annotated[str | None, typer.Option(metavar="TAG", help="en, de, …; all of the pack's otherwise.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one line for each input.")] = False,
+) -> None:
+    """Show what would be done, asked about or rejected, and why. Nothing is sent anywhere."""
+    if not texts:
+        raise UsageError("nothing to try: give --text TEXT")
+    from streamd.commands.files import load
+    from streamd.commands.trial import try_text
+
+    grammar = load([pack]).grammar()
+    for text in texts:
+        tried = try_text(grammar, text, language)
+        typer.echo(tried.as_json() if as_json else tried.in_words())
+
+
+class Origin(StrEnum):
+    """Systems whose grammars are taken over."""
+
+    rhino = "rhino"
+    hassil = "hassil"
+    rhasspy = "rhasspy"
+    openai = "openai"
+    mcp = "mcp"
+
+
+@commands.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The grammar, sentences or tools of another system.")],
+    origin: Annotated[Origin, typer.Option("--from", help="Where it comes from.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="PACK", help="The pack that is written.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
+) -> None:
+    """Make a pack of another system's grammar. Its slots become parameters of the same names."""
+    from streamd.commands.documents import write_yaml
+    from streamd.commands.files import load
+    from streamd.commands.imports import convert
+
+    if out.exists() and not force:
+        raise UsageError(f"{out}: is there already; --force replaces it")
+    try:
+        text = file.read_bytes().decode()
+    except OSError as error:
+        raise UnavailableError(f"{file}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8") from error
+    written = f"# From {file.name} ({origin}). Review it: what it says of safety is a guess.\n\n"
+    written += write_yaml(convert(origin, text, str(file)))
+    try:
+        out.write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(f"{out}: can't be written: {error.strerror}") from error
+    pack = load([out])
+    pack.grammar()
+    risks = ", ".join(sorted({command.safety.risk for command in pack.pack.commands.values()}))
+    typer.echo(f"{out}: {len(pack.pack.commands)} commands, risk {risks}; next: streamd commands lint {out}")

@@ -1,0 +1,52 @@
+"""What would become of an utterance, for people who write packs. Nothing is sent anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from streamd.core.commands.decide import Decision, Verdict, decide
+from streamd.core.commands.grammar import Grammar, Match
+from streamd.core.commands.network import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One input and its decision. `name` and `params` are what would be done, or asked about."""
+
+    input: str
+    decision: Verdict
+    name: str | None
+    params: Mapping[str, Value]
+    reason: str
+    nearest: str | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def in_words(self) -> str:
+        """A line for people, and below it what else could have been said."""
+        params = ", ".join(f"{name}={value}" for name, value in self.params.items())
+        what = f"{self.name}({params}): " if self.name else ""
+        scores = "".join(f", {name} {score:.3g}" for name, score in self.scores.items())
+        line = f"{self.decision:8}{what}{self.reason}{scores}\n        “{self.input}”"
+        return f"{line}\n        nearest: “{self.nearest}”" if self.nearest and self.nearest != self.input else line
+
+
+def trial(given: str, decision: Decision, nearest: str | None, scores: Mapping[str, float]) -> Trial:
+    """A decision about an input, as it is shown."""
+    match = decision.match if decision.verdict is not Verdict.REJECT else None
+    name, params = (match.command.name, match.params) if match else (None, {})
+    return Trial(given, decision.verdict, name, params, decision.reason, nearest, scores)
+
+
+def try_text(grammar: Grammar, text: str, language: str | None = None) -> Trial:
+    """Text, as a recogniser that heard every word rightly would give it."""
+    found = grammar.match(text, language)
+    if isinstance(found, Match):
+        return trial(text, decide(found, [text], found.language), found.sentence, {})
+    decisions = [decide(found, [text], spoken) for spoken in ([language] if language else grammar.languages)]
+    objected = [decision for decision in decisions if decision.reason != found.reason]
+    return trial(text, (objected or decisions)[0], grammar.nearest(text, language), {})

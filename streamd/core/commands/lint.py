@@ -1,0 +1,243 @@
+"""What is wrong with a pack, or unwise, before anybody speaks to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hassil.expression import ListReference
+from pydantic import BaseModel
+
+from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS
+from streamd.core.commands.confusable import confusable, in_words
+from streamd.core.commands.decide import Verdict, decide
+from streamd.core.commands.definition import Command, Risk
+from streamd.core.commands.grammar import Grammar, Match, shown
+from streamd.core.commands.guards import LANGUAGES, Kind, objection
+from streamd.core.commands.network import Draft, Network, Value
+from streamd.core.commands.params import fault
+from streamd.core.commands.sources import Anything, Listed
+from streamd.core.commands.templates import template
+
+SENTENCES = 3_000  # of each language that are tried against all others
+_SKELETONS = 40  # of each template, to be compared with those of other commands
+_VALUES = 2_000  # ways to say the values of a list
+_LISTED = 5  # findings of one kind in one place; then only how many more there are
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`place` is the way to the culprit in the pack. Errors keep a pack from being used."""
+
+    level: Literal["error", "warning"]
+    place: Place
+    message: str
+
+
+def lint(grammar: Grammar) -> list[Finding]:
+    """Everything that can be said of a pack without a microphone; errors first."""
+    found = [
+        finding
+        for check in (tests, overlaps, answers, placeholders, refused, wide, spoken_against, untested, alike)
+        for finding in check(grammar)
+    ]
+    return sorted(dict.fromkeys(found), key=lambda finding: finding.level)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+def tests(grammar: Grammar) -> Iterator[Finding]:
+    """Texts that have to be understood and aren't, and texts that must not be and are."""
+    for name, command in grammar.pack.commands.items():
+        for number, test in enumerate(command.tests.accept):
+            if reason := _not_accepted(grammar, command, test.text, test.language, test.params):
+                place = ("commands", name, "tests", "accept", number)
+                yield Finding("error", place, f"“{test.text}” should be {name}, but {reason}")
+        for number, text in enumerate(command.tests.reject):
+            found = grammar.match(text)
+            if isinstance(found, Match) and decide(found, [text], found.language).verdict is not Verdict.REJECT:
+                place = ("commands", name, "tests", "reject", number)
+                yield Finding("error", place, f"“{text}” should be rejected, but it is {shown(found)}")
+
+
+def _not_accepted(grammar: Grammar, command: Command, text: str, language: str | None, params: object) -> str | None:
+    found = grammar.match(text, language)
+    if not isinstance(found, Match):
+        return found.reason
+    if found.command.name != command.name or (params is not None and params != found.params):
+        return f"it is {shown(found)}"
+    against = objection(text, found.language, found.literal)
+    return str(against) if against else None
+
+
+def overlaps(grammar: Grammar) -> Iterator[Finding]:
+    """Sentences that mean two things, or that aren't understood as what they say."""
+    seen: set[tuple[str, ...]] = set()
+    for language in grammar.languages:
+        for index in grammar.network(language).spread(SENTENCES):
+            said = grammar.say(language, index)
+            if said is None:
+                continue
+            for text in dict.fromkeys((said.sentence, in_words(said.sentence, language))):
+                readings = grammar.readings(text, language)
+                others = [reading for reading in readings if reading.meaning != said.meaning]
+                pair = tuple(sorted({said.template, *(other.template for other in others)}))
+                if (not readings or others) and (language, *pair) not in seen:
+                    seen.add((language, *pair))
+                    also = f"as well as {shown(others[0])}" if others else "but isn't understood as that"
+                    yield Finding("error", _at(said), f"“{text}” is {shown(said)} {also}")
+
+
+def answers(grammar: Grammar) -> Iterator[Finding]:
+    """Yes and no answer questions, so that they can't be commands."""
+    for word in sorted(AFFIRMATIONS | REFUSALS):
+        found = grammar.match(word)
+        if isinstance(found, Match):
+            yield Finding("error", _at(found), f"“{word}” alone answers questions: say more in the sentence")
+
+
+def placeholders(grammar: Grammar) -> Iterator[Finding]:
+    """{names} in what is sent that are no parameters."""
+    for name, command in grammar.pack.commands.items():
+        for key in ("dispatch", "undo"):
+            sent: BaseModel | None = getattr(command, key)
+            used = re.findall(r"\{(\w+)\}", sent.model_dump_json()) if sent else []
+            for placeholder in sorted(set(used) - command.params.keys()):
+                yield Finding("error", ("commands", name, key), f"{{{placeholder}}} is no parameter of {name}")
+
+
+# --- warnings -------------------------------------------------------------------------------------------------------
+
+
+def refused(grammar: Grammar) -> Iterator[Finding]:
+    """What can be said and is always refused: a value outside its schema, a sentence without a needed parameter."""
+    for said, params in _skeletons(grammar):
+        needed = {name for name, schema in said.command.params.items() if not schema.get("optional")}
+        if missing := sorted(needed - said.params.keys() - params):
+            message = (
+                f"“{said.sentence}” lacks {', '.join(missing)}, so it is always refused: say it, or make it optional"
+            )
+            yield Finding("warning", _at(said), message)
+    for command, language, name, source in _slots(grammar):
+        if isinstance(source, Listed):
+            values = {value for _, value in _values(source)}
+            for value in sorted(values, key=str):
+                if reason := fault(command.params[name], value):
+                    place = ("commands", command.name, "params", name)
+                    yield Finding("warning", place, f"can be said in {language}, and is always refused: {reason}")
+
+
+def wide(grammar: Grammar) -> Iterator[Finding]:
+    for command, _, name, source in _slots(grammar):
+        if isinstance(source, Anything):
+            place = ("commands", command.name, "params", name)
+            yield Finding("warning", place, "takes any words: what was said beside an order ends up in it")
+
+
+def spoken_against(grammar: Grammar) -> Iterator[Finding]:
+    """Sentences with words that make others no order, and languages of which no such words are known."""
+    for language in grammar.languages:
+        if language not in LANGUAGES:
+            known = ", ".join(LANGUAGES)
+            yield Finding("warning", ("words", language), f"negations and questions are only known in {known}")
+    for said, _ in _skeletons(grammar):
+        against = objection(said.sentence, said.language)
+        if against and against.kind is not Kind.RETRACTED:
+            yield Finding("warning", _at(said), f"“{against.words}” makes other texts no order; here it is excused")
+
+
+def untested(grammar: Grammar) -> Iterator[Finding]:
+    for name, command in grammar.pack.commands.items():
+        if not command.tests.accept or not command.tests.reject:
+            missing = "accept" if not command.tests.accept else "reject"
+            yield Finding("warning", ("commands", name), f"has no tests.{missing}")
+
+
+def alike(grammar: Grammar) -> Iterator[Finding]:
+    """Values and sentences of different meaning that noise makes of each other."""
+    for language in grammar.languages:
+        said = {said.sentence: said for said, _ in _skeletons(grammar) if said.language == language}
+        pairs = confusable([(match.meaning, sentence) for sentence, match in said.items()], language)
+        for one, other, _ in pairs[:_LISTED]:
+            yield _alike(one, other, language, _at(said[other]), said[other].command)
+        yield from _more(pairs[_LISTED:], language, ("commands",))
+    for command, language, name, source in _slots(grammar):
+        if isinstance(source, Listed):
+            values = [(value, phrase) for phrase, value in _values(source) if not fault(command.params[name], value)]
+            pairs, place = confusable(values, language), ("commands", command.name, "params", name)
+            for one, other, _ in pairs[:_LISTED]:
+                yield _alike(one, other, language, place, command)
+            yield from _more(pairs[_LISTED:], language, place)
+
+
+def _alike(one: str, other: str, language: str, place: Place, command: Command) -> Finding:
+    asked = command.safety.risk not in (Risk.READ, Risk.LOW)
+    way_out = "it is confirmed before it is done" if asked else "have it confirmed, or rename"
+    return Finding("warning", place, f"“{one}” and “{other}” sound alike ({language}): {way_out}")
+
+
+def _more(pairs: Sequence[object], language: str, place: Place) -> Iterator[Finding]:
+    if pairs:
+        yield Finding("warning", place, f"{len(pairs)} more pairs sound alike ({language})")
+
+
+# --- parts of a grammar ---------------------------------------------------------------------------------------------
+
+
+def _at(said: Match) -> Place:
+    return ("commands", said.command.name, "sentences", said.language, said.template)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A slot that says its name instead of a value."""
+
+    name: str
+    size: int = 1
+
+    def spans(self, heard: Sequence[str], start: int) -> Iterator[tuple[int, Value]]:
+        raise NotImplementedError("is only said")
+
+    def say(self, index: int) -> tuple[tuple[str, ...], Value]:
+        return (self.name,), index
+
+
+def _skeletons(grammar: Grammar) -> Iterator[tuple[Match, set[str]]]:
+    """Sentences of each template with the names of slots in the place of values, and those names."""
+    for command in grammar.pack.commands.values():
+        for language, sentences in command.sentences.items():
+            for sentence in sentences:
+                draft = Draft(language, grammar.intents(language).expansion_rules)
+                draft.add(template(sentence.template, command.name, language), None, _named)
+                network: Network = draft.finish()
+                for index in network.spread(_SKELETONS):
+                    words, _, params = network.say(index)
+                    said = Match(command, sentence.params, " ".join(words), sentence.template, language)
+                    yield said, {name for name, _ in params}
+
+
+def _named(reference: ListReference) -> _Named:
+    return _Named(reference.slot_name)
+
+
+def _slots(grammar: Grammar) -> Iterable[tuple[Command, str, str, object]]:
+    """Command, language, name and source of every slot, each once."""
+    seen: set[tuple[str, str, str, int]] = set()
+    for command in grammar.pack.commands.values():
+        for language in command.sentences:
+            for slot in grammar.slots(command.name, language):
+                key = (command.name, language, slot.name, id(slot.source))
+                if key not in seen:
+                    seen.add(key)
+                    yield command, language, slot.name, slot.source
+
+
+def _values(source: Listed) -> Iterator[tuple[str, Value]]:
+    for index in source.network.spread(_VALUES):
+        words, value = source.say(index)
+        yield " ".join(words), value

@@ -1,0 +1,129 @@
+"""`streamd commands …` as people call it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamd.cli import main
+from streamd.cli.commands import Origin, _spelt_out
+from streamd.commands.imports import KINDS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """A command in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["streamd", "commands", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
+    code, out, _ = run("lint", "press-line")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("5 commands in de, en: 0 errors, ")
+    assert (
+        "press-line.yaml:18: warning: commands.set_speed.params.press: “press 2” and “press 3” sound alike (en)" in out
+    )
+    assert run("lint", "--strict", "press-line")[0] == 78
+    assert run("test", "press-line") == (0, "28 of 28 tests passed\n", "")
+
+
+PACK = """\
+commands:
+  light:
+    sentences: ["light on"]
+    safety: {risk: low}
+    tests:
+      accept: ["light off"]
+      reject: ["light on"]
+"""
+
+
+def test_what_is_wrong_is_told_with_its_line(run: Run) -> None:
+    Path("pack.yaml").write_text(PACK)
+    code, out, _ = run("test", "pack.yaml")
+    assert code == 78
+    assert out.splitlines() == [
+        "pack.yaml:6: “light off” should be light, but no command says this",
+        "pack.yaml:7: “light on” should be rejected, but it is light()",
+        "0 of 2 tests passed",
+    ]
+    code, out, _ = run("lint", "pack.yaml")
+    assert code == 78
+    assert "pack.yaml:7: error: commands.light.tests.reject.0: “light on” should be rejected, but it is light()" in out
+    Path("pack.yaml").write_text(PACK.replace("light on", "light {x}"))
+    code, _, err = run("lint", "pack.yaml")
+    assert code == 78
+    assert err.startswith("streamd: pack.yaml:3: commands.light.sentences.en.light {x}: {x} is no parameter of light")
+
+
+def test_each_text_is_one_line(run: Run) -> None:
+    code, out, _ = run(
+        "try", "press-line", "--text", "light on", "don't stop the line", "--text", "Licht aus", "--json"
+    )
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [list(line) for line in lines] == 3 * [
+        ["input", "decision", "name", "params", "reason", "nearest", "scores"]
+    ]
+    assert [(line["input"], line["decision"], line["name"]) for line in lines] == [
+        ("light on", "accept", "work_light"),
+        ("don't stop the line", "reject", None),
+        ("Licht aus", "accept", "work_light"),
+    ]
+
+
+def test_it_is_explained_in_words(run: Run) -> None:
+    code, out, _ = run("try", "press-line", "--language", "en", "--text", "start press one")
+    assert code == 0
+    assert out.startswith("confirm start_press(press=press_1): a second person has to confirm it\n")
+    assert run("try", "press-line") == (2, "", "streamd: nothing to try: give --text TEXT\n")
+
+
+def test_options_come_before_or_after_the_pack() -> None:
+    assert list(_spelt_out(["pack", "--text", "a", "b", "--json"])) == ["pack", "--text", "a", "--text", "b", "--json"]
+    assert list(_spelt_out(["--text", "a", "pack"])) == ["--text", "a", "pack"]
+    assert list(_spelt_out(["--language", "en", "--json", "pack", "--text", "a"])) == [
+        "--language", "en", "--json", "pack", "--text", "a",
+    ]  # fmt: skip
+
+
+RHINO = 'context: {expressions: {brew: ["[make, brew] $drink:drink"]}, slots: {drink: [latte]}}'
+
+
+def test_a_grammar_is_taken_over(run: Run) -> None:
+    Path("coffee.yaml").write_text(RHINO)
+    code, out, _ = run("import", "--from", "rhino", "coffee.yaml", "--out", "pack.yaml")
+    assert (code, out) == (0, "pack.yaml: 1 commands, risk low; next: streamd commands lint pack.yaml\n")
+    tried = run("try", "pack.yaml", "--text", "brew latte", "--json")[1]
+    assert json.loads(tried)["params"] == {"drink": "latte"}
+    assert run("import", "--from", "rhino", "coffee.yaml", "--out", "pack.yaml")[0] == 2
+    assert run("import", "--from", "rhino", "coffee.yaml", "--out", "pack.yaml", "--force")[0] == 0
+    assert {origin.value for origin in Origin} == set(KINDS)
+
+
+def test_what_can_not_be_taken_over_is_named(run: Run) -> None:
+    Path("latin.yaml").write_bytes(b"\xe4")
+    Path("coffee.yaml").write_text(RHINO)
+    assert run("import", "--from", "rhino", "nowhere.yaml", "--out", "pack.yaml") == (
+        69, "", "streamd: nowhere.yaml: can't be read: No such file or directory\n",
+    )  # fmt: skip
+    assert run("import", "--from", "rhino", "latin.yaml", "--out", "pack.yaml")[0] == 78
+    assert run("import", "--from", "rhino", "coffee.yaml", "--out", "no/pack.yaml")[0] == 69
+    assert run("import", "--from", "alexa", "coffee.yaml", "--out", "pack.yaml")[0] == 2

@@ -1,0 +1,54 @@
+"""Trials: what would be done and why, as one line of JSON or in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamd.commands.trial import Trial, try_text
+from streamd.core.commands.decide import Verdict
+from streamd.core.commands.grammar import Grammar
+from tests.packs import press_line
+
+GRAMMAR = Grammar(press_line())
+
+
+def test_an_accepted_text() -> None:
+    tried = try_text(GRAMMAR, "switch off the lights")
+    assert json.loads(tried.as_json()) == {
+        "input": "switch off the lights",
+        "decision": "accept",
+        "name": "light",
+        "params": {"on": False},
+        "reason": "understood",
+        "nearest": "switch off the lights",
+        "scores": {},
+    }
+    assert tried.in_words() == "accept  light(on=False): understood\n        “switch off the lights”"
+
+
+def test_a_text_that_is_asked_about() -> None:
+    tried = try_text(GRAMMAR, "Set press two to ninety", "en")
+    assert (tried.decision, tried.name, tried.params) == ("confirm", "set_speed", {"press": "press_2", "speed": 90})
+    assert tried.in_words().splitlines()[-1] == "        nearest: “set press 2 to 90”"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "nearest"),
+    [
+        ("turn off lights please", "no command says this", "turn off lights"),
+        ("set press two to 121", "speed (rpm): 121 is greater than the maximum of 120", None),
+        ("don't turn off lights", "no order, negated: “don't”", "turn off lights"),
+        ("Licht nicht an", "no order, negated: “nicht”", "licht an"),
+    ],
+)
+def test_a_rejected_text_has_a_reason_and_a_neighbour(text: str, reason: str, nearest: str | None) -> None:
+    tried = try_text(GRAMMAR, text)
+    assert (tried.decision, tried.name, tried.params, tried.reason) == ("reject", None, {}, reason)
+    assert nearest in (None, tried.nearest)
+
+
+def test_scores_are_shown() -> None:
+    tried = Trial("a.flac", Verdict.ACCEPT, "stop", {}, "understood", "stop line", {"margin": 3.14159})
+    assert tried.in_words() == "accept  stop(): understood, margin 3.14\n        “a.flac”\n        nearest: “stop line”"
