@@ -193,6 +193,13 @@ def test_it_takes_more_to_come_back_than_to_stay() -> None:
     assert session.at(62, opening=False, short=between, waiting=1) == (L, True)
 
 
+def test_an_engine_that_has_loaded_takes_over_with_the_next_utterance() -> None:
+    session = Session()
+    assert session.at(0, short=LOADING) == (L, False)
+    assert session.at(1, opening=False, short=READY) == (L, False)
+    assert session.at(2, opening=True) == (S, True)
+
+
 def test_who_has_nobody_takes_whoever_comes() -> None:
     session = Session()
     assert session.at(0, short=FAILED, long=FAILED) == (None, False)

@@ -134,7 +134,7 @@ class Choice:
 
     role: Role | None  # None: nobody can
     reason: Reason
-    since_s: float  # of the last change
+    since_s: float  # of the last change; the first choice is none
     fresh: bool = False  # it changed within this utterance
 
     @property
@@ -171,7 +171,9 @@ def choose(facts: Facts, last: Choice | None, rules: Rules) -> Choice:
     asked, why = _asked_for(facts, rules)
     role = TABLE[asked][condition(_S, facts, last, rules)][condition(_L, facts, last, rules)]
     reason = why if role is asked else _fault(asked, facts, last, rules)
-    if last is None or last.role is None or role is None:
+    if last is None:
+        return Choice(role, reason, since_s=-inf)
+    if last.role is None or role is None:
         return Choice(role, reason, facts.now_s)
     fresh = last.fresh and not facts.opening
     if role is last.role:
