@@ -23,7 +23,6 @@ from streamd.core.events import Event, Final
 from streamd.core.words import bare
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.listen import Address, sessions
-from streamd.orders import orders
 from streamd.resources import resource
 from streamd.settings import Server, Settings, Source, Store
 from streamd.sources.decode import check_media
@@ -61,8 +60,6 @@ def examine(load: Callable[[], Loaded], *, everything: bool = False) -> Iterator
     yield weights
     if weights.state == "ok":
         yield _tried("test sentence", lambda: sentence(settings))
-    if settings.pipeline.commands.pack:
-        yield _tried("commands", lambda: commands(settings))
     yield _tried("journal", lambda: journal(settings.store))
     yield _tried("port", lambda: port(settings.server))
     yield _tried("access", lambda: access(settings.server))
@@ -115,25 +112,23 @@ def speech_detection(settings: Settings) -> Finding:
     return Finding("speech detection", "ok", "webrtcvad and Silero")
 
 
+def _model(settings: Settings) -> str:
+    """The weights without which nothing is heard."""
+    engines = settings.engines
+    return engines.gemma.model if settings.pipeline.recognise.engine == "gemma" else engines.whisper.model
+
+
 def model(settings: Settings) -> Finding:
     """The weights are here, whole and unchanged."""
     if settings.pipeline.recognise.engine == "scripted":
         return Finding("model", "ok", "scripted needs none")
-    name = settings.engines.whisper.model
+    name = _model(settings)
     folder = models.locate(name, settings.models)
     files = models.verify(name, settings.models)
     if damaged := [file.file for file in files if file.state in ("missing", "differs")]:
         raise UnavailableError(f"{folder}: not what was fetched: {', '.join(damaged)}; replace the folder")
     compared = sum(file.state == "ok" for file in files)
     return Finding("model", "ok", f"{name} in {folder}, {compared} of {len(files)} files compared with their digests")
-
-
-def commands(settings: Settings) -> Finding:
-    """The pack can be read, and what its targets need is there. Nothing is sent."""
-    shared = orders(settings)
-    assert shared is not None
-    stage = settings.pipeline.commands
-    return Finding("commands", "ok", f"{stage.pack}, version {shared.grammar}" + (", in shadow mode" * stage.shadow))
 
 
 class _Demo(BaseModel):
@@ -152,7 +147,7 @@ def sentence(settings: Settings) -> Finding:
     pace = took_s / _duration_s(resource("demo/demo.flac"))
     told = f"{right} of {words} words right, {pace:.2f} s of work for a second of sound"
     if right < FEW_WORDS * words:
-        raise UnavailableError(f"{told}: is engines.whisper.model damaged, or not for English? It heard: {heard}")
+        raise UnavailableError(f"{told}: is {_model(settings)} damaged, or not for English? It heard: {heard}")
     if pace > SLOW:
         return Finding("test sentence", "warn", f"{told}: too slow for live captions; take a smaller model", (heard,))
     return Finding("test sentence", "ok", told, (heard,))

@@ -144,6 +144,17 @@ class Whisper(_Table):
     beam_size: Annotated[int, Field(ge=1, le=10)] = 5  # of finals; partials are greedy
 
 
+class Gemma(_Table):
+    """Gemma 4 E2B or E4B on ONNX Runtime."""
+
+    model: str = "gemma-4-E4B-it-q4"  # a name from `streamd models list`, or a folder
+    dtype: Literal["auto", "fp32", "fp16", "int8", "q4", "q4f16"] = "auto"  # where a folder holds several
+    provider: Literal["auto", "cpu", "cuda", "tensorrt", "directml", "coreml"] = "auto"
+    threads: Annotated[int, Field(ge=0, le=64)] = 0  # of the processor; 0: as many as it has cores
+    frames_per_call: Annotated[int, Field(ge=0, le=8)] = 0  # of 40 ms, to encode at a time; 0: measured at load
+    carry_over: bool = True  # what was said before is part of the prompt
+
+
 class Scripted(_Table):
     """Answers from a script instead of a model: tests and demonstrations."""
 
@@ -154,6 +165,7 @@ class Engines(_Table):
     """Engines and the workers they run in."""
 
     whisper: Whisper = Whisper()
+    gemma: Gemma = Gemma()
     scripted: Scripted = Scripted()
     deadline_s: Annotated[float, Field(gt=0)] = 20.0  # a call that takes longer is killed with its worker
     start_deadline_s: Annotated[float, Field(gt=0)] = 120.0  # loading the model
@@ -200,10 +212,11 @@ class EndpointStage(_Table):
 class RecogniseStage(_Table):
     """Which engine hears an utterance, and how often its partials are renewed."""
 
-    engine: Literal["auto", "whisper", "scripted"] = "auto"
+    engine: Literal["auto", "whisper", "gemma", "scripted"] = "auto"
     language: Language = "auto"  # one of core/languages.py, or auto …
     languages: tuple[Spoken, ...] = ()  # … and then one of these; empty: any of them
-    task: Literal["transcribe", "translate"] = "transcribe"  # translate: into English
+    task: Literal["transcribe", "translate"] = "transcribe"  # translate: into …
+    target_language: Spoken = "en"  # … this one; Whisper knows no other
     partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
     partials: bool = True
     vocabulary: Terms = ()  # names and jargon to expect
@@ -236,15 +249,6 @@ class ReviseStage(_Table):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0  # a reading that takes longer is given up
 
 
-class CommandsStage(_Table):
-    """Spoken commands: whole sentences in, calls out, and what is risky only after somebody has confirmed it."""
-
-    pack: str = ""  # a file, a folder, or the name of a pack; empty: no commands
-    shadow: bool = False  # all of it but the sending
-    role: Literal["viewer", "speaker", "operator"] = "speaker"  # of who speaks into this machine's own microphone
-    state_max_age_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0  # a state that was told longer ago is unknown
-
-
 class Pipeline(_Table):
     """What happens to the sound: pipelines/NAME.toml."""
 
@@ -253,7 +257,6 @@ class Pipeline(_Table):
     recognise: RecogniseStage = RecogniseStage()
     route: RouteStage = RouteStage()
     revise: ReviseStage = ReviseStage()
-    commands: CommandsStage = CommandsStage()
 
 
 class Settings(_Table):

@@ -35,6 +35,8 @@ def hearing(settings: Settings) -> Hearing:
     engine = settings.pipeline.recognise.engine
     if engine == "scripted":
         return Hearing({Role.LONG: _scripted(settings)}, engine)
+    if engine == "gemma":
+        return Hearing({Role.LONG: _gemma(settings)}, settings.engines.gemma.model)
     return Hearing({Role.LONG: _whisper(settings)}, f"whisper {settings.engines.whisper.model}")
 
 
@@ -67,6 +69,13 @@ def _scripted(settings: Settings) -> EngineSpec:
     return EngineSpec("scripted", options, _threads(settings))
 
 
+def _gemma(settings: Settings) -> EngineSpec:
+    """One call at a time: a call has all the threads that there are."""
+    gemma = settings.engines.gemma
+    folder = models.locate(gemma.model, settings.models)
+    return EngineSpec("gemma", gemma.model_dump(exclude={"model"}) | {"model_path": str(folder)})
+
+
 def _whisper(settings: Settings) -> EngineSpec:
     whisper, threads = settings.engines.whisper, _threads(settings)
     options = whisper.model_dump(include={"compute_type", "device", "beam_size"}) | {
@@ -79,4 +88,8 @@ def _whisper(settings: Settings) -> EngineSpec:
 def _asked(recognise: RecogniseStage) -> dict[str, object]:
     """What a model must be able to do."""
     fixed = () if recognise.language == "auto" else (recognise.language,)
-    return {"task": recognise.task, "languages": (*recognise.languages, *fixed)}
+    return {
+        "task": recognise.task,
+        "target_language": recognise.target_language,
+        "languages": (*recognise.languages, *fixed),
+    }

@@ -28,7 +28,6 @@ from streamd.settings import RecogniseStage
 WAITING_UTTERANCES = 4
 """Ended utterances that may wait for their final; then the pipe waits."""
 
-ENGLISH = "en"  # what Whisper translates into
 _PREVIOUS_CHARACTERS = 200  # of what was said before, handed to the engine
 
 _log = logging.getLogger(__name__)
@@ -240,7 +239,7 @@ class Transcriber:
             end_ms=work.utterance.end_ms,
             text=caption.text,
             words=on_the_wire(caption.words, start_ms),
-            language=hypothesis.language if not self._translates else ENGLISH,
+            language=hypothesis.language if not self._translates else self._stage.target_language,
             translated_from=hypothesis.language if self._translates else None,
             engine=hypothesis.engine,
             fallback=hypothesis.fallback,
@@ -257,6 +256,7 @@ class Transcriber:
             start_s=work.utterance.start_ms / 1000,
             continues=work.continues,
             waiting=len(self._queue) - 1,
+            target_language=self._stage.target_language,
         )
 
     async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:

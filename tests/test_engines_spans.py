@@ -40,6 +40,16 @@ def test_words_are_the_whole_text_and_hold_every_token_once(text: str) -> None:
     assert [n for span in spans for n in range(span.start, span.stop)] == list(range(len(tokens)))
 
 
+def test_a_byte_that_begins_no_character_does_not_swallow_what_follows() -> None:
+    tokens = b"\xe5 one \xff two"
+    assert [span.text for span in words(tokens, decode)] == [
+        "\N{REPLACEMENT CHARACTER}",
+        " one",
+        " \N{REPLACEMENT CHARACTER}",
+        " two",
+    ]
+
+
 def test_half_a_character_at_the_end_is_shown_as_such() -> None:
     assert words("é".encode()[:1], decode) == [TokenSpan("\N{REPLACEMENT CHARACTER}", 0, 1)]
 

@@ -10,7 +10,7 @@ from streamd.core.languages import expecting, likeliest, onwards, weigh
 from streamd.engines.base import Context, Hypothesis
 from streamd.engines.whisper import build
 from streamd.engines.whisper.engine import WhisperEngine
-from streamd.engines.whisper.languages import tokens_per_s
+from streamd.engines.whisper.languages import check_target, tokens_per_s
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
 from tests.speech import DATA, character_error_rate, recording
@@ -133,3 +133,10 @@ def test_a_model_that_was_not_made_to_translate_says_so(base: Path, tmp_path: Pa
     folder.symlink_to(base)
     with pytest.raises(UnavailableError, match="was not made to translate"):
         build({"model_path": str(folder), "task": "translate"})
+
+
+def test_other_languages_than_english_are_not_translated_into() -> None:
+    check_target("transcribe", "de")
+    check_target("translate", "en")
+    with pytest.raises(UnavailableError, match="target_language = de: Whisper translates into English only"):
+        check_target("translate", "de")

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from streamd import models
 from streamd.errors import UnavailableError
-from streamd.models import CATALOGUE, Model, Progress, fetch, weights
+from streamd.models import CATALOGUE, Model, Progress, fetch, onnx, weights
 from streamd.models.catalogue import Wheel
 from streamd.settings import Models
 
@@ -515,3 +515,97 @@ def test_an_interrupted_pull_leaves_no_process_behind(
         models.pull("toy", settings, stop)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+# ONNX graphs ----------------------------------------------------------------------------------------------------------
+
+
+def external(name: str, offset: int | None, length: int) -> bytes:
+    """`external_data` of a tensor, as protobuf writes it."""
+
+    def pair(key: str, value: str) -> bytes:
+        entry = b"\x0a" + bytes([len(key)]) + key.encode() + b"\x12" + bytes([len(value)]) + value.encode()
+        return b"\x6a" + bytes([len(entry)]) + entry
+
+    begins = b"" if offset is None else pair("offset", str(offset))
+    return pair("location", name) + begins + pair("length", str(length))
+
+
+def graphs(dtype: str = "_q4") -> dict[str, bytes]:
+    """A repository with onnx-community's layout."""
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "generation_config.json": b"{}", "README.md": b"no"}
+    for stem in ("embed_tokens", "decoder_model_merged", "audio_encoder", "vision_encoder"):
+        name = f"{stem}{dtype}.onnx"
+        files[f"onnx/{name}"] = b"graph" + external(f"{name}_data", None, 40) + external(f"{name}_data", 4096, 64)
+        files[f"onnx/{name}_data"] = bytes(4160)
+    return files
+
+
+def write_graphs(folder: Path) -> Path:
+    (folder / "onnx").mkdir(parents=True)
+    return write(folder, graphs())
+
+
+def test_whole_graphs_have_no_fault(settings: Models) -> None:
+    folder = write_graphs(settings.directory / "own")
+    assert models.locate("own", settings) == folder
+    assert [found.name for found in models.installed(settings)] == ["own"]
+    states = {check.file: check.state for check in models.verify("own", settings)}
+    assert states["onnx/decoder_model_merged_q4.onnx_data"] == "unpinned"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        ("config.json", None, "config.json is missing"),
+        ("tokenizer.json", b'{"model', "tokenizer.json is cut short"),
+        ("onnx/embed_tokens_q4.onnx", None, "a graph embed_tokens is missing"),
+        ("onnx/audio_encoder_q4.onnx", None, "a graph audio_encoder is missing"),
+        ("onnx/decoder_model_merged_q4.onnx_data", None, "_data is missing, which decoder_model_merged_q4.onnx keeps"),
+        ("onnx/audio_encoder_q4.onnx_data", bytes(4159), "cut short: 4,159 bytes, audio_encoder_q4.onnx needs 4,160"),
+    ],
+)
+def test_graphs_that_are_not_whole_are_named(tmp_path: Path, file: str, content: bytes | None, fault: str) -> None:
+    folder = write_graphs(tmp_path / "own")
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+    (found,) = weights.faults(folder)
+    assert fault in found
+
+
+def test_the_hub_delivers_the_graphs_of_one_precision(
+    monkeypatch: pytest.MonkeyPatch, shelf: Shelf, settings: Models
+) -> None:
+    monkeypatch.setitem(models.CATALOGUE, "toy", Model("toy", "any", 1, "streamd/toy", dtype="q4"))
+    files = graphs() | graphs("_q4f16")
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    shelf.hub("streamd/toy", files, sums)
+    big = "onnx/decoder_model_merged_q4.onnx_data"
+    shelf.breaks[f"/streamd/toy/resolve/{COMMIT}/{big}"] = 1_000
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
+    folder = models.pull("toy", settings)
+    wanted = {name for name in files if name.endswith(".json") or ("_q4." in name and "vision" not in name)}
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        *wanted,
+        "SHA256SUMS",
+    }
+    assert shelf.downloads(big) == ["", "bytes=1000-"]
+    assert {check.state for check in models.verify("toy", settings)} == {"ok"}
+    (folder / big).write_bytes(bytes(4159) + b"x")
+    assert {check.file for check in models.verify("toy", settings) if check.state == "differs"} == {big}
+
+
+def test_graphs_that_cannot_be_fetched_are_named(settings: Models) -> None:
+    offline = settings.model_copy(update={"offline": True})
+    with pytest.raises(UnavailableError, match=r"onnx/decoder_model_merged_q4\.onnx\*.*or set engines\.gemma\.model"):
+        models.pull("gemma-4-E4B-it-q4", offline)
+
+
+@pytest.mark.parametrize("name", [name for name, model in CATALOGUE.items() if model.dtype])
+def test_what_is_offered_of_gemma_can_be_asked_for(name: str) -> None:
+    model = CATALOGUE[name]
+    assert name.endswith(f"-{model.dtype}")
+    assert onnx.wanted(f"onnx/decoder_model_merged_{model.dtype}.onnx_data_1", model.dtype)
+    assert not onnx.wanted(f"onnx/vision_encoder_{model.dtype}.onnx", model.dtype)
+    assert not onnx.wanted("onnx/decoder_model_merged.onnx", model.dtype)

@@ -8,8 +8,19 @@ import pytest
 
 from streamd.core.route import Role, Rules
 from streamd.errors import ConfigError, UnavailableError
-from streamd.settings import Engines, Pipeline, RecogniseStage, ReviseStage, RouteStage, Scripted, Settings, Whisper
+from streamd.settings import (
+    Engines,
+    Gemma,
+    Pipeline,
+    RecogniseStage,
+    ReviseStage,
+    RouteStage,
+    Scripted,
+    Settings,
+    Whisper,
+)
 from streamd.specs import MOST_THREADS, SECOND_NICENESS, hearing, rules, second_spec
+from tests.gemma_data import MODEL
 
 
 def test_the_scripted_engine_needs_no_weights(tmp_path: Path) -> None:
@@ -33,6 +44,7 @@ def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
         "beam_size": 2,
         "threads": 3,
         "task": "transcribe",
+        "target_language": "en",
         "languages": (),
     }
 
@@ -42,6 +54,21 @@ def test_whisper_is_told_what_will_be_asked_of_it(tiny_en: Path) -> None:
     whisper = Engines(whisper=Whisper(model=str(tiny_en)))
     spec = hearing(Settings(engines=whisper, pipeline=Pipeline(recognise=stage))).specs[Role.LONG]
     assert (spec.options["task"], spec.options["languages"]) == ("translate", ("fr", "de"))
+
+
+def test_gemma_alone_gets_its_folder_and_options() -> None:
+    engines = Engines(gemma=Gemma(model=str(MODEL), provider="cpu", threads=3))
+    wanted = hearing(Settings(engines=engines, pipeline=Pipeline(recognise=RecogniseStage(engine="gemma"))))
+    spec = wanted.specs[Role.LONG]
+    assert (list(wanted.specs), wanted.told, spec.kind) == ([Role.LONG], str(MODEL), "gemma")
+    assert spec.options == {
+        "model_path": str(MODEL),
+        "dtype": "auto",
+        "provider": "cpu",
+        "threads": 3,
+        "frames_per_call": 0,
+        "carry_over": True,
+    }
 
 
 def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:

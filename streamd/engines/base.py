@@ -12,7 +12,7 @@ from streamd.core.words import HypothesisWord, join
 __all__ = ["Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "Task", "UnknownUtterance"]
 
 Task = Literal["transcribe", "translate"]
-"""Words as they were spoken, or what they mean in English."""
+"""Words as they were spoken, or what they mean in another language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Context:
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect
     languages: Belief = field(default_factory=dict)  # that are likely; empty: any of them
     task: Task = "transcribe"
+    target_language: str = "en"  # of a translation, as a tag
     start_s: float = 0.0  # of the utterance, on the session's timeline
     continues: bool = False  # it was split from the one before: nobody paused
     waiting: int = 0  # utterances that wait for this one's final

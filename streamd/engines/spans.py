@@ -15,6 +15,11 @@ _LEADING_VOWELS = "เแโใไເແໂໃໄ"
 """Thai and Lao vowels that are written before the consonant that they follow."""
 
 
+LONGEST_CHARACTER = 4  # bytes of UTF-8, so as many tokens
+TIMES = 3  # what is said so often in a row is not speech …
+LONGEST_LOOP = 12  # … if it is not longer than so many tokens
+
+
 @dataclass(frozen=True, slots=True)
 class TokenSpan:
     """A word as displayed and its tokens [start, stop) in the sequence."""
@@ -45,14 +50,18 @@ def words(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list
 
 
 def _pieces(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[TokenSpan]:
-    """The shortest runs of tokens that decode to whole characters."""
+    """The shortest runs of tokens that decode to whole characters; a token that begins none stands alone."""
     pieces: list[TokenSpan] = []
-    start = 0
-    for stop in range(1, len(tokens) + 1):
+    start, stop = 0, 1
+    while start < len(tokens):
         text = decode(tokens[start:stop])
-        if "\N{REPLACEMENT CHARACTER}" not in text or stop == len(tokens):
-            pieces.append(TokenSpan(text, start, stop))
-            start = stop
+        if "\N{REPLACEMENT CHARACTER}" in text and stop - start < LONGEST_CHARACTER and stop < len(tokens):
+            stop += 1
+            continue
+        if "\N{REPLACEMENT CHARACTER}" in text and stop < len(tokens):
+            text, stop = decode(tokens[start : start + 1]), start + 1
+        pieces.append(TokenSpan(text, start, stop))
+        start, stop = stop, stop + 1
     return pieces
 
 
@@ -71,11 +80,19 @@ def _begins_word(piece: str, before: str) -> bool:
     return is_unspaced(bare[0]) or is_unspaced(said[-1])
 
 
-def without_loop(tokens: Sequence[int], longest: int = 12, times: int = 3) -> list[int]:
-    """The tokens up to the first run that says the same thing `times` times in a row; it is kept once."""
+def without_loop(tokens: Sequence[int]) -> list[int]:
+    """The tokens up to the first run that says the same thing TIMES times in a row; it is kept once."""
     for end in range(1, len(tokens) + 1):
-        for length in range(1, min(longest, end // times) + 1):
-            unit = tokens[end - length : end]
-            if all(tokens[end - (n + 1) * length : end - n * length] == unit for n in range(1, times)):
-                return list(tokens[: end - (times - 1) * length])
+        if length := loop_length(tokens[:end]):
+            return list(tokens[: end - (TIMES - 1) * length])
     return list(tokens)
+
+
+def loop_length(tokens: Sequence[int]) -> int:
+    """Of how many tokens the run is that the tokens end with TIMES times in a row; 0 if with none."""
+    end = len(tokens)
+    for length in range(1, min(LONGEST_LOOP, end // TIMES) + 1):
+        unit = tokens[end - length : end]
+        if all(tokens[end - (n + 1) * length : end - n * length] == unit for n in range(1, TIMES)):
+            return length
+    return 0

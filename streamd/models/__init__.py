@@ -1,7 +1,8 @@
 """Which weights exist, where they are, and how they come here.
 
-A model is a folder of Whisper weights for CTranslate2. It is looked for where the user says, in the models directory,
-and in installed packages, in this order. Everything here blocks: call it before the event loop starts, or off it.
+A model is a folder of Whisper weights for CTranslate2, or of Gemma's ONNX graphs. It is looked for where the user
+says, in the models directory, and in installed packages, in this order. Everything here blocks: call it before the
+event loop starts, or off it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamd.errors import UnavailableError
-from streamd.models import fetch, weights
+from streamd.models import fetch, onnx, weights
 from streamd.models.catalogue import CATALOGUE, Model
 from streamd.models.fetch import Progress, Report
 from streamd.models.weights import FileCheck
@@ -128,7 +129,7 @@ def _intact(model: Model, settings: Models) -> Path | None:
 
 
 def _describe(name: str, folder: Path) -> Installed:
-    sizes = (path.stat().st_size for path in folder.iterdir() if path.is_file())
+    sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Installed(name, folder, sum(sizes), next(weights.faults(folder), None))
 
 
@@ -177,7 +178,7 @@ def _nowhere(name: str, settings: Models) -> str:
         )
     return (
         f"the model {name!r} is neither a folder, nor one in {settings.directory}, nor one of {', '.join(CATALOGUE)}; "
-        "set engines.whisper.model to one of these"
+        "set engines.whisper.model (or engines.gemma.model) to one of these"
     )
 
 
@@ -186,10 +187,14 @@ def _remedy(name: str) -> str:
 
 
 def _by_hand(model: Model, settings: Models) -> str:
-    files = ", ".join(model.sha256 or (*weights.NEEDED, "vocabulary.*"))
+    """What can be done where nothing can be fetched."""
+    setting, files = "engines.whisper.model", ", ".join(model.sha256 or (*weights.NEEDED, "vocabulary.*"))
+    if model.dtype:
+        graphs = (f"onnx/{stem}{onnx.SUFFIXES[model.dtype]}.onnx*" for stem in (*onnx.GRAPHS, "audio_encoder"))
+        setting, files = "engines.gemma.model", ", ".join((*onnx.TEXTS, *graphs))
     return (
         f"Copy {files} of {model.hub} into {settings.directory / model.name} from a machine that has them, "
-        "or set engines.whisper.model to their folder"
+        f"or set {setting} to their folder"
     )
 
 

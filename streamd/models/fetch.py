@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from streamd.errors import UnavailableError
-from streamd.models import weights
+from streamd.models import onnx, weights
 from streamd.models.catalogue import Model
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def from_hub(model: Model, stage: Path, report: Report) -> Path:
     folder = stage / "hub"
     with _hub_errors(model):
         info = HfApi().model_info(model.hub, files_metadata=True)
-        files = [file for file in info.siblings or () if file.rfilename in weights.FILES]
+        files = [file for file in info.siblings or () if _is_wanted(file.rfilename, model)]
         for file in files:
             bar = _bar(file, report)
             hf_hub_download(model.hub, file.rfilename, revision=info.sha, local_dir=folder, tqdm_class=bar)
@@ -77,6 +77,10 @@ def from_hub(model: Model, stage: Path, report: Report) -> Path:
     noted = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
     _settle(folder, {file.rfilename: weights.digest(folder / file.rfilename) for file in files} | noted)
     return folder
+
+
+def _is_wanted(file: str, model: Model) -> bool:
+    return onnx.wanted(file, model.dtype) if model.dtype else file in weights.FILES
 
 
 def _settle(folder: Path, sums: dict[str, str]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from streamd.models import onnx
+
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # one of them
 OPTIONAL = ("preprocessor_config.json",)  # the newer models' number of mel bands
@@ -25,13 +27,16 @@ _NEWEST_FORMAT = 255  # beyond this it is not a version number, so not such a fi
 class FileCheck:
     """How one file compares with the digest it should have."""
 
-    file: str
+    file: str  # its path in the folder
     state: Literal["ok", "missing", "differs", "unpinned"]  # unpinned: nothing to compare with
     sha256: str = ""  # as found, hexadecimal
 
 
 def faults(folder: Path) -> Iterator[str]:
     """Each reason why these weights can't be loaded, beginning with the file; found without reading the numbers."""
+    if onnx.is_onnx(folder):
+        yield from onnx.faults(folder)
+        return
     for name in NEEDED:
         if not (folder / name).is_file():
             yield f"{folder / name} is missing"
@@ -45,8 +50,8 @@ def faults(folder: Path) -> Iterator[str]:
 def compare(folder: Path, pins: Mapping[str, str]) -> list[FileCheck]:
     """Every file's digest against the ones noted when it was fetched, else against `pins`."""
     pins = read_sums(folder) or pins
-    present = {name for name in FILES if (folder / name).is_file()}
-    return [_check(folder / name, pins.get(name)) for name in sorted({*NEEDED, *pins, *present})]
+    names = {*onnx.NEEDED, *onnx.files(folder)} if onnx.is_onnx(folder) else {*NEEDED, *_present(folder)}
+    return [_check(folder, name, pins.get(name)) for name in sorted({*names, *pins})]
 
 
 def digest(path: Path) -> str:
@@ -68,13 +73,17 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
     (folder / SUMS).write_text("".join(f"{value}  {name}\n" for name, value in sorted(sums.items())))
 
 
-def _check(path: Path, pin: str | None) -> FileCheck:
-    if not path.is_file():
-        return FileCheck(path.name, "missing")
-    found = digest(path)
+def _present(folder: Path) -> list[str]:
+    return [name for name in FILES if (folder / name).is_file()]
+
+
+def _check(folder: Path, name: str, pin: str | None) -> FileCheck:
+    if not (folder / name).is_file():
+        return FileCheck(name, "missing")
+    found = digest(folder / name)
     if pin is None:
-        return FileCheck(path.name, "unpinned", found)
-    return FileCheck(path.name, "ok" if found == pin else "differs", found)
+        return FileCheck(name, "unpinned", found)
+    return FileCheck(name, "ok" if found == pin else "differs", found)
 
 
 def _is_whole_text(path: Path) -> bool:

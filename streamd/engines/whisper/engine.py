@@ -21,7 +21,7 @@ from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, Unkn
 from streamd.engines.spans import TokenSpan, without_loop
 from streamd.engines.whisper import hotwords
 from streamd.engines.whisper.evidence import believable
-from streamd.engines.whisper.languages import check, detect, tokens_per_s
+from streamd.engines.whisper.languages import check, check_target, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
@@ -49,6 +49,7 @@ class Options:
     threads: int = 1
     beam_size: int = 5
     task: Task = "transcribe"  # what will be asked of it …
+    target_language: str = "en"
     languages: tuple[str, ...] = ()  # … and in which languages, where that is known
 
 
@@ -96,6 +97,7 @@ class WhisperEngine:
         self._options = options
         self._tokens = Tokens(folder / "tokenizer.json")
         self._model = _load(folder, options)
+        check_target(options.task, options.target_language)
         check(folder, self._tokens, self._model.is_multilingual, options.task, options.languages)
         self._bands = int(self._model.n_mels)
         self._open: dict[str, _State] = {}

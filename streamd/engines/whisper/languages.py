@@ -54,3 +54,12 @@ def check(folder: Path, tokens: Tokens, multilingual: bool, task: Task, language
                 f"recognise.language = {tag}: the model {name} does not know it; "
                 "set engines.whisper.model to a multilingual one, such as base"
             )
+
+
+def check_target(task: Task, target_language: str) -> None:
+    """Raises UnavailableError, with the way out, if Whisper does not translate into this language."""
+    if task == "translate" and target_language != "en":
+        raise UnavailableError(
+            f"recognise.target_language = {target_language}: Whisper translates into English only; "
+            "set recognise.engine = gemma, or recognise.target_language = en"
+        )

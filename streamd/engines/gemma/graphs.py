@@ -1,0 +1,309 @@
+"""The ONNX graphs of a Gemma 4 folder: found by name, recognised by what goes in and what comes out.
+
+Two layouts are read: that of onnx-community's gemma-4-*-it-ONNX (graphs in `onnx/`, the offline audio encoder), and
+streamd's own, which adds a streaming encoder and a decoder for audio tokens alone. The first one's names are used
+throughout; a graph that is there in several precisions carries the precision's suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+from streamd.errors import UnavailableError
+
+Array = NDArray[Any]
+
+Role = Literal["embed_tokens", "audio_encoder", "audio_encoder_stream", "decoder_model_merged", "decoder_audio_prefill"]
+
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "fp32": ("",),
+    "fp16": ("_fp16",),
+    "int8": ("_quantized", "_int8"),
+    "q4": ("_q4",),
+    "q4f16": ("_q4f16",),
+}
+"""Precision → endings of the files' names."""
+
+PREFERRED = {"cpu": ("q4", "int8", "q4f16", "fp32", "fp16"), "other": ("q4f16", "fp16", "q4", "fp32", "int8")}
+"""What `auto` takes, the first that is there: processors compute in 32 bits, graphics cards are quicker in 16."""
+
+PAST, PRESENT = "past_key_values.", "present."
+
+_TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+_LOAD_ERRORS = (
+    states.EPFail,
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.InvalidProtobuf,
+    states.NoSuchFile,
+    states.NotImplemented,
+    states.RuntimeException,
+    MemoryError,
+    RuntimeError,
+)
+"""All that ONNX Runtime raises at a file that it can't use. They have no base class in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or an output of a graph."""
+
+    shape: tuple[int | str | None, ...]  # a name or None: any size
+    dtype: type[np.generic]
+
+
+class Graph:
+    """One graph in a session of its own. May be run from several threads at a time."""
+
+    def __init__(self, file: Path, session: ort.InferenceSession) -> None:
+        self.file = file
+        self._session = session
+        self.inputs = {node.name: _port(file, node) for node in session.get_inputs()}
+        self.outputs = {node.name: _port(file, node) for node in session.get_outputs()}
+        self.role = recognise(file.name, self.inputs, self.outputs)
+
+    @property
+    def provider(self) -> str:
+        """What it runs on: `CPUExecutionProvider`, …"""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def past(self) -> list[str]:
+        """Its inputs for keys and values, in the graph's order."""
+        return [name for name in self.inputs if name.startswith(PAST)]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name. Inputs that the graph doesn't have are left out, the others cast to its types."""
+        given = {name: feeds[name].astype(port.dtype, copy=False) for name, port in self.inputs.items()}
+        try:
+            return dict(zip(self.outputs, self._session.run(None, given), strict=True))
+        except _LOAD_ERRORS as error:
+            raise UnavailableError(f"{self.file.name} can't be computed: {_first_line(error)}") from error
+
+
+def recognise(name: str, inputs: Mapping[str, Port], outputs: Mapping[str, Port]) -> Role:
+    """What a graph is for. Raises UnavailableError, naming its inputs, if it is none of Gemma's."""
+    if "input_ids" in inputs and {"inputs_embeds", "per_layer_inputs"} <= outputs.keys():
+        return "embed_tokens"
+    if {"input_features", "input_features_mask"} <= inputs.keys() and "audio_features" in outputs:
+        return "audio_encoder" if len(inputs) == 2 else "audio_encoder_stream"
+    if {"inputs_embeds", "per_layer_inputs"} <= inputs.keys() and any(it.startswith(PAST) for it in inputs):
+        return "decoder_model_merged" if "logits" in outputs else "decoder_audio_prefill"
+    raise UnavailableError(
+        f"{name} is no graph of Gemma 4: it takes {_listed(inputs)} and gives {_listed(outputs)}; "
+        "set engines.gemma.model to a folder with onnx-community's layout, or one made by `streamd models export`"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How graphs are opened. See streamd.settings.Gemma."""
+
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    threads: int = 0  # of one graph; 0: as ONNX Runtime sees fit
+    dtype: str = "auto"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.providers[0] == "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """The graphs of one folder, which fit each other."""
+
+    dtype: str
+    embed: Graph
+    decoder: Graph
+    prefill: Graph | None  # audio tokens only, without the layers and the head that leave no keys and values
+    encoder: Graph  # streaming, where there is such a graph
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return _width(self.decoder.inputs["inputs_embeds"])
+
+
+def load(folder: Path, options: Options) -> Graphs:
+    """Open what is in `folder`. Raises UnavailableError that names the graph, what is wrong with it and the way out."""
+    dtype, files = choose(folder, options)
+    _check_memory(files.values(), options)
+    graphs = {role: open_graph(file, options) for role, file in files.items()}
+    for role, graph in graphs.items():
+        if not graph.role.startswith(role):
+            raise UnavailableError(f"{graph.file} is a graph {graph.role} under the name of {role}: fetch it again")
+    loaded = Graphs(
+        dtype,
+        graphs["embed_tokens"],
+        graphs["decoder_model_merged"],
+        graphs.get("decoder_audio_prefill"),
+        graphs.get("audio_encoder_stream") or graphs["audio_encoder"],
+    )
+    check_fit(loaded)
+    return loaded
+
+
+def choose(folder: Path, options: Options) -> tuple[str, dict[str, Path]]:
+    """The precision, and the file of each role that is there. Raises UnavailableError if a needed one is missing."""
+    places = [place for place in (folder / "onnx", folder) if place.is_dir()]
+    wanted = (options.dtype,) if options.dtype != "auto" else PREFERRED["cpu" if options.is_cpu else "other"]
+    best: dict[str, Path] = {}
+    for dtype in wanted:
+        found = _files(places, dtype)
+        if not (missing := _missing(found)):
+            if "audio_encoder_stream" in found:
+                found.pop("audio_encoder", None)  # both hold the same weights
+            return dtype, found
+        best = max(best, found, key=len)
+    missing = _missing(best) or ["graphs"]
+    raise UnavailableError(
+        f"{folder} has no {' and no '.join(missing)} in the precision {' or '.join(wanted)} "
+        f"(found: {', '.join(sorted(path.name for place in places for path in place.glob('*.onnx'))) or 'no graph'}); "
+        "fetch it again with `streamd models pull`, or set engines.gemma.dtype"
+    )
+
+
+def open_graph(file: Path, options: Options) -> Graph:
+    """One graph. Raises UnavailableError that names the file."""
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(file), settings, providers=list(options.providers))
+    except _LOAD_ERRORS as error:
+        reason = _first_line(error)
+        way_out = "it may be cut short: `streamd models verify` tells, `streamd models pull` fetches it again"
+        if isinstance(error, MemoryError) or "alloc" in reason.lower():
+            way_out = "there is not enough memory for it: take a smaller model or engines.gemma.dtype = q4"
+        raise UnavailableError(f"{file} does not load: {reason}; {way_out}") from error
+    return Graph(file, session)
+
+
+def check_fit(graphs: Graphs) -> None:
+    """Raises UnavailableError, naming both graphs and the mismatch, if they are not of one model."""
+    embed, decoder = graphs.embed, graphs.decoder
+    _same(embed, "inputs_embeds", decoder, "inputs_embeds")
+    _same(embed, "per_layer_inputs", decoder, "per_layer_inputs")
+    _same(graphs.encoder, "audio_features", decoder, "inputs_embeds")
+    for graph in (decoder, graphs.prefill):
+        if graph and (lost := [name for name in graph.past if name.replace(PAST, PRESENT) not in graph.outputs]):
+            raise UnavailableError(f"{graph.file.name} takes {', '.join(lost)}, but does not give them back grown")
+    if graphs.prefill is None:
+        return
+    if set(graphs.prefill.past) != set(decoder.past):
+        raise UnavailableError(
+            f"{graphs.prefill.file.name} keeps {len(graphs.prefill.past) // 2} layers, "
+            f"{decoder.file.name} {len(decoder.past) // 2}: they are not of one model"
+        )
+    for name in decoder.past:
+        _same(graphs.prefill, name, decoder, name)
+
+
+def providers(wanted: str) -> tuple[str, ...]:
+    """ONNX Runtime's providers for `auto` or one name, each followed by what it falls back on.
+
+    Raises UnavailableError if the installed ONNX Runtime was built without the one that is wanted.
+    """
+    present = ort.get_available_providers()
+    if wanted == "auto":
+        first = next((name for name in ("cuda", "directml", "coreml") if PROVIDERS[name][0] in present), "cpu")
+        return tuple(name for name in PROVIDERS[first] if name in present)
+    if PROVIDERS[wanted][0] not in present:
+        raise UnavailableError(
+            f"engines.gemma.provider = {wanted}: the installed ONNX Runtime has {', '.join(present)} only; "
+            "packaging/README.md says how to install another one"
+        )
+    return tuple(name for name in PROVIDERS[wanted] if name in present)
+
+
+PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+    "directml": ("DmlExecutionProvider", "CPUExecutionProvider"),
+    "coreml": ("CoreMLExecutionProvider", "CPUExecutionProvider"),
+}
+"""Setting → ONNX Runtime's names, in order of preference. TensorRT builds for minutes at load: only if asked for."""
+
+
+def _files(places: Sequence[Path], dtype: str) -> dict[str, Path]:
+    roles = ("embed_tokens", "audio_encoder_stream", "audio_encoder", "decoder_model_merged", "decoder_audio_prefill")
+    paths = ((role, place / f"{role}{suffix}.onnx") for role in roles for suffix in SUFFIXES[dtype] for place in places)
+    return {role: path for role, path in paths if path.is_file()}
+
+
+def _missing(found: Mapping[str, Path]) -> list[str]:
+    lacking = [role for role in ("embed_tokens", "decoder_model_merged") if role not in found]
+    has_encoder = "audio_encoder" in found or "audio_encoder_stream" in found
+    return lacking if has_encoder else [*lacking, "audio_encoder"]
+
+
+def _same(one: Graph, given: str, other: Graph, taken: str) -> None:
+    """What `one` gives, or takes too, must fit what `other` takes: sizes that both state, from the last one on."""
+    here, there = one.outputs.get(given) or one.inputs[given], other.inputs[taken]
+    for size, wanted in zip(reversed(here.shape), reversed(there.shape), strict=False):
+        if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
+            raise UnavailableError(
+                f"{one.file.name} and {other.file.name} are not of one model: "
+                f"{given} is {_shown(here)} in the one, {taken} {_shown(there)} in the other"
+            )
+
+
+def _check_memory(files: Any, options: Options) -> None:
+    """A model that is larger than the memory that is left would bring the whole machine to a standstill."""
+    needed = sum(part.stat().st_size for file in files for part in file.parent.glob(f"{file.name}*"))
+    left = available_bytes()
+    if options.is_cpu and left is not None and needed > left:
+        raise UnavailableError(
+            f"the graphs in {next(iter(files)).parent} need {needed / 1e9:.1f} GB of memory, {left / 1e9:.1f} GB are "
+            "left: take a smaller model, or close other programs"
+        )
+
+
+def available_bytes() -> int | None:
+    """Memory that can be had without swapping; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _port(file: Path, node: Any) -> Port:
+    if node.type not in _TYPES:
+        raise UnavailableError(f"{file}: {node.name} is a {node.type}, which no graph of Gemma 4 has")
+    return Port(tuple(node.shape), _TYPES[node.type])
+
+
+def _width(port: Port) -> int:
+    width = port.shape[-1]
+    assert isinstance(width, int)
+    return width
+
+
+def _shown(port: Port) -> str:
+    return f"[{', '.join('?' if not isinstance(size, int) else str(size) for size in port.shape)}]"
+
+
+def _listed(ports: Mapping[str, Port]) -> str:
+    names = [name for name in ports if not name.startswith((PAST, PRESENT))]
+    return ", ".join(names) or "nothing"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]

@@ -1,0 +1,131 @@
+"""Gemma's tokens: which of them steer the model, and the way from text to tokens and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from streamd.errors import UnavailableError
+
+MARKS = {
+    "bos": "<bos>",
+    "turn": "<|turn>",
+    "end_of_turn": "<turn|>",
+    "audio": "<|audio>",
+    "end_of_audio": "<audio|>",
+    "soft": "<|audio|>",
+}
+"""What a prompt with sound is made of, as the tokenizer spells it."""
+
+STOPS = ("<eos>", "<turn|>", "<|tool_response>")
+"""What ends the model's turn (generation_config.json of E2B and E4B); a tool's answer is not the model's to write."""
+
+_THOUGHT = ("<|channel>", "<channel|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ids of MARKS."""
+
+    bos: int
+    turn: int
+    end_of_turn: int
+    audio: int  # begins a piece of sound
+    end_of_audio: int
+    soft: int  # stands for one soft token
+
+
+class Tokens:
+    """The vocabulary of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "tokenizer.json"
+        self._tokenizer = _open(self._file)
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._controls = frozenset(number for number, token in added.items() if _is_control(token.content))
+        self._control_text = re.compile("|".join(re.escape(added[number].content) for number in self._controls) or "$^")
+        self.marks = Marks(**{field: self.id(text) for field, text in MARKS.items()})
+        self.stops = frozenset(self.id(text) for text in STOPS if self._tokenizer.token_to_id(text) is not None)
+        _compare(folder / "config.json", self.marks, self.size)
+
+    @property
+    def size(self) -> int:
+        """Tokens that there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def id(self, text: str) -> int:
+        """The id of a token. Raises UnavailableError if there is none."""
+        found: int | None = self._tokenizer.token_to_id(text)
+        if found is None:
+            raise UnavailableError(f"{self._file} has no {text}: it is not the tokenizer of Gemma 4")
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a prompt's text. What looks like a control token is taken for one: see `harmless`."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def harmless(self, text: str) -> str:
+        """Text without anything that would be taken for a control token, however often it is looked at."""
+        while (clean := self._control_text.sub("", text)) != text:
+            text = clean
+        return text
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def is_control(self, token: int) -> bool:
+        return token in self._controls
+
+    def spoken(self, tokens: Sequence[int]) -> list[int]:
+        """Places of the tokens that are text: control tokens, and thoughts between theirs, left out."""
+        opening, closing = (self._tokenizer.token_to_id(text) for text in _THOUGHT)
+        places: list[int] = []
+        thinks = False
+        for place, token in enumerate(tokens):
+            if token in (opening, closing) and token is not None:
+                thinks = token == opening
+            elif not thinks and token not in self._controls:
+                places.append(place)
+        return places
+
+
+def _open(file: Path) -> Tokenizer:
+    if not file.is_file():
+        raise UnavailableError(f"{file} is missing; fetch it with `streamd models pull`")
+    text = file.read_text()
+    if not text.rstrip().endswith("}"):
+        raise UnavailableError(f"{file} is cut short; fetch it again with `streamd models pull`")
+    return Tokenizer.from_str(text)
+
+
+def _is_control(text: str) -> bool:
+    """Is this a token that steers, rather than one of the added spaces, line ends and HTML tags?"""
+    return text.startswith("<|") or text.endswith("|>") or text in ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+
+
+def _compare(file: Path, marks: Marks, size: int) -> None:
+    """config.json says which tokens the graphs know. Raises UnavailableError, naming the token, if they differ."""
+    if not file.is_file():
+        return
+    try:
+        config: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UnavailableError(f"{file} is no JSON ({error}); fetch it again with `streamd models pull`") from error
+    text = config.get("text_config") or {}
+    if (vocabulary := text.get("vocab_size", size)) < size:
+        raise UnavailableError(
+            f"{file.parent / 'tokenizer.json'} has {size} tokens, the model {vocabulary}: they are not of one model"
+        )
+    known = {"audio_token_id": marks.soft, "boa_token_id": marks.audio, "bos_token_id": marks.bos}
+    for key, ours in known.items():
+        theirs = config.get(key, text.get(key))
+        if theirs is not None and theirs != ours:
+            raise UnavailableError(
+                f"{file} has {key} = {theirs}, but tokenizer.json {ours}: the tokenizer is that of another model"
+            )
