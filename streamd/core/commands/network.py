@@ -269,26 +269,28 @@ class _Joiner:
         language: str,
     ) -> None:
         self._edges, self._ends, self._language = edges, ends, language
-        self._numbers: dict[tuple[int, bool], int] = {(0, False): 0}
+        self._numbers: dict[tuple[int, bool], int] = {}
+        self._todo: list[tuple[int, bool]] = []
         self._raw: list[dict[tuple[str, int], None]] = []  # words as written
         self._nodes: list[Node] = []
 
     def network(self) -> Network:
-        todo = [(0, False)]
-        while len(self._nodes) < len(self._numbers):
-            at = todo[len(self._nodes)]
-            known = len(self._numbers)
+        self._boundary(0)
+        for number, (drafted, slots_only) in enumerate(self._todo):  # which grows meanwhile
             self._nodes.append(Node())
             self._raw.append({})
-            self._explore(self._numbers[at], at[0], "", slots_only=at[1])
-            todo += list(self._numbers)[known:]
-        nodes = len(self._nodes)
-        for number in range(nodes):
+            self._explore(number, drafted, "", slots_only=slots_only)
+        for number in range(len(self._raw)):
             self._write(number)
         return Network(self._nodes)
 
     def _boundary(self, drafted: int, *, slots_only: bool = False) -> int:
-        return self._numbers.setdefault((drafted, slots_only), len(self._numbers))
+        """The node of the network for one of the draft."""
+        at = (drafted, slots_only)
+        if at not in self._numbers:
+            self._numbers[at] = len(self._todo)
+            self._todo.append(at)
+        return self._numbers[at]
 
     def _explore(self, number: int, drafted: int, word: str, *, slots_only: bool = False) -> None:
         """Edges of node `number` that go through `drafted`, where `word` has been written so far."""
