@@ -23,6 +23,7 @@ from streamd.core.events import Event, Final
 from streamd.core.words import bare
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.listen import Address, sessions
+from streamd.orders import orders
 from streamd.resources import resource
 from streamd.settings import Server, Settings, Source, Store
 from streamd.sources.decode import check_media
@@ -60,6 +61,8 @@ def examine(load: Callable[[], Loaded], *, everything: bool = False) -> Iterator
     yield weights
     if weights.state == "ok":
         yield _tried("test sentence", lambda: sentence(settings))
+    if settings.pipeline.commands.pack:
+        yield _tried("commands", lambda: commands(settings))
     yield _tried("journal", lambda: journal(settings.store))
     yield _tried("port", lambda: port(settings.server))
     yield _tried("access", lambda: access(settings.server))
@@ -129,6 +132,14 @@ def model(settings: Settings) -> Finding:
         raise UnavailableError(f"{folder}: not what was fetched: {', '.join(damaged)}; replace the folder")
     compared = sum(file.state == "ok" for file in files)
     return Finding("model", "ok", f"{name} in {folder}, {compared} of {len(files)} files compared with their digests")
+
+
+def commands(settings: Settings) -> Finding:
+    """The pack can be read, and what its targets need is there. Nothing is sent."""
+    shared = orders(settings)
+    assert shared is not None
+    stage = settings.pipeline.commands
+    return Finding("commands", "ok", f"{stage.pack}, version {shared.grammar}" + (", in shadow mode" * stage.shadow))
 
 
 class _Demo(BaseModel):

@@ -30,8 +30,8 @@ DEFAULT = "default"
 COMMAND_LINE = "command line"
 PREFIX = "STREAMD_"
 NOT_SETTINGS = frozenset({"STREAMD_CONFIG", "STREAMD_TOKEN", "STREAMD_TEST_MODELS", "STREAMD_REQUIRE_ALL"})
-PLANNED_STAGES = frozenset({"commands", "gemma", "push", "sounds", "speakers", "translate"})
-OPTIONAL_STAGES = frozenset({"revise", "route"})
+PLANNED_STAGES = frozenset({"gemma", "push", "sounds", "speakers", "translate"})
+OPTIONAL_STAGES = frozenset({"revise", "route", "commands"})
 _SECRETS = "server.tokens."
 
 
@@ -166,6 +166,8 @@ def _from_pipeline(path: Path) -> Iterator[_Given]:
             raise ConfigError(f"{_relative(path)}: the stage [{stage}] is missing; captions need it (it may be empty)")
     if "revise" in table and not table["revise"].get("model"):
         raise ConfigError(f'{places["revise"]}: the stage [revise] needs a model, such as model = "base"')
+    if "commands" in table and not table["commands"].get("pack"):
+        raise ConfigError(f'{places["commands"]}: the stage [commands] needs a pack, such as pack = "press-line"')
     yield from _walk(table, "pipeline.", places)
 
 

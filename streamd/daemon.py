@@ -22,6 +22,7 @@ from streamd.errors import StreamdError
 from streamd.feed import now_ms
 from streamd.hub import Hub
 from streamd.metrics import Metrics
+from streamd.orders import Orders, orders
 from streamd.resources import resource
 from streamd.router import BYTES_A_SECOND, OnChange, Router
 from streamd.server import serve
@@ -53,9 +54,10 @@ class Running:
 def run(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
     specs = hearing(settings), second_spec(settings)
+    shared = orders(settings)
     source = open_source(settings.source, fast=settings.source.fast)
     with _unwrapped():
-        uvloop.run(_live(settings, specs, source, announce))
+        uvloop.run(_live(settings, specs, shared, source, announce))
 
 
 def transcribe(
@@ -77,6 +79,7 @@ def transcribe(
 async def _live(
     settings: Settings,
     specs: tuple[Hearing, EngineSpec | None],
+    shared: Orders | None,
     source: Source | None,
     announce: Callable[[Running], None],
 ) -> None:
@@ -91,7 +94,7 @@ async def _live(
         second = _second(specs[1], settings) if specs[1] else None
         if second is not None:
             stack.push_async_callback(second.close)
-        hub = await stack.enter_async_context(Hub(settings, router, metrics, journal, thread, second))
+        hub = await stack.enter_async_context(Hub(settings, router, metrics, journal, thread, second, shared))
         server = await stack.enter_async_context(serve(settings.server, hub, metrics))
         session = await hub.open(settings.session)
         announce(Running(server.url, source.name if source else None, session.name, specs[0].told))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 from uuid import uuid4
 
 from streamd.bridge import OneThread
+from streamd.core.commands.definition import Scalar
 from streamd.core.events import Event, Final, Partial
 from streamd.core.log import Log
 from streamd.feed import now_ms
 from streamd.metrics import Metrics
+from streamd.orders import Orders
 from streamd.reviser import Reader
 from streamd.server.hub import SessionLimit
 from streamd.session import Session
@@ -52,8 +55,10 @@ class Hub:
         journal: Journal | None,
         thread: OneThread,
         second: Reader | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self._settings = settings
+        self._orders = orders
         self._engines = engines
         self._second = second  # of the second pass
         self._metrics = metrics
@@ -94,6 +99,14 @@ class Hub:
     def state(self) -> list[dict[str, object]]:
         """A summary of each session for /v1/sessions."""
         return [session.summary() for _, session in sorted(self._sessions.items())]
+
+    def states(self, told: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+        """What is known of the plant after it was told these; None where nobody takes commands."""
+        if self._orders is None:
+            return None
+        now = self._orders.now_ms()
+        self._orders.states.tell(told, now)
+        return self._orders.states.current(now)
 
     def engine_changed(self) -> None:
         """Tell the readers of every session how the engine is."""
@@ -204,6 +217,8 @@ class Hub:
             position_ms=loaded.last_end_ms,
             unheard=(lambda: loaded.unheard(now_ms())) if resumes else None,
             second=self._second,
+            orders=self._orders,
+            account=self._account(name),
         )
         if loaded.vocabulary:
             try:
@@ -216,6 +231,15 @@ class Hub:
         if loaded.interrupted:
             session.resume()
         return session
+
+    def _account(self, name: str) -> Callable[[str], Awaitable[None]]:
+        """Writes into the audit how long commands were listened for in a session."""
+
+        async def account(note: str) -> None:
+            if self._journal is not None:
+                await self._thread.run(self._journal.listened, name, note, now_ms())
+
+        return account
 
     async def _close(self, name: str) -> None:
         """End a session's tasks in the order of the pipe; its last events are in the journal then."""

@@ -74,6 +74,8 @@ class Metrics:
             "reason",
         )
 
+        self.commands = self._new(Counter, "commands", "Steps of spoken commands, by the state they lead to.", "state")
+
         # log and readers
         self.events = self._new(Counter, "events", "Events appended to the logs, by type.", "type")
         self.journal_lag_events = self._new(

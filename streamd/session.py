@@ -6,22 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from streamd.commander import Commander
 from streamd.core.audio import FRAME_MS, FRAME_SAMPLES, SAMPLES_PER_MS, Frame, Framer, Lost, samples_to_ms
+from streamd.core.commands.machine import NoAnswer, Person
 from streamd.core.endpoint import Rules
 from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status, Vocabulary
 from streamd.core.level import SignalWatch
 from streamd.core.log import Log
+from streamd.core.pace import SoundClock
 from streamd.core.segment import BRIDGED_FRAMES, Segmenter
 from streamd.core.vocabulary import vocabulary
+from streamd.core.wire import Answer
 from streamd.feed import Feed
 from streamd.metrics import Metrics
+from streamd.orders import Orders, steady_ms
 from streamd.reviser import Reader, Reviser
 from streamd.server.hub import SourceBusy
 from streamd.settings import EndpointStage, Settings
 from streamd.sources import Missing, Notice, Source
-from streamd.transcriber import Recogniser, Transcriber
+from streamd.transcriber import Reading, Recogniser, Transcriber
 from streamd.vad import VoiceActivity
 
 HEARTBEAT_S = 5.0
@@ -46,6 +51,8 @@ class Session:
         position_ms: int = 0,
         unheard: Callable[[], tuple[int, int]] | None = None,
         second: Reader | None = None,
+        orders: Orders | None = None,
+        account: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.name = log.session
         self.log = log
@@ -62,8 +69,15 @@ class Session:
         self._segmenter = Segmenter(rules(settings), self._first_frame)
         self._transcriber = Transcriber(self.feed, self._segmenter, recogniser, settings.pipeline.recognise, metrics)
         self._reviser = None if second is None else Reviser(self.feed, second, metrics)
-        if self._reviser is not None:
-            self._transcriber.on_final = self._reviser.submit
+        self._commander = (
+            None
+            if orders is None
+            else Commander(self.feed, orders, metrics, lambda: self._transcriber.waiting > 0, account)
+        )
+        if self._reviser is not None or self._commander is not None:
+            self._transcriber.on_final = self._finished
+        self._speaker: Person | None = None  # of the present source
+        self._clock = SoundClock()
         self._signal = SignalWatch(settings.source.no_signal_s)
         self.cut_short = False  # the last source was ended by another one or with the daemon
         self._source: Source | None = None
@@ -99,7 +113,8 @@ class Session:
     @property
     def idle_s(self) -> float:
         """How long nobody has fed or read this session."""
-        return 0.0 if self._source is not None or self.readers else time.monotonic() - self._used_at
+        busy = self._source is not None or self.readers or (self._commander is not None and self._commander.is_busy)
+        return 0.0 if busy else time.monotonic() - self._used_at
 
     def status(self) -> Status:
         """What is happening now, in the words of the wire."""
@@ -141,10 +156,21 @@ class Session:
         """The durable events that are in memory and that readers may see."""
         return [event for event in self.log.since(0) if isinstance(event.body, DURABLE)]
 
+    def delivered(self, event: Event) -> None:
+        """A reader has been sent this event."""
+        if self._commander is not None:
+            self._commander.delivered(event)
+
+    def answer(self, answer: Answer, by: Person) -> None:
+        """Somebody answers a question by hand. Raises NoAnswer where that does not count."""
+        if self._commander is None:
+            raise NoAnswer("this daemon takes no commands")
+        self._commander.answer(answer, by)
+
     # what goes in
 
-    async def hear(self, source: Source, *, take_over: bool = False) -> None:
-        """Feed `source` to its end, finalise what is open, append `ended`.
+    async def hear(self, source: Source, *, take_over: bool = False, speaker: Person | None = None) -> None:
+        """Feed `source` to its end, finalise what is open, append `ended`. `speaker`: whose sound it is.
 
         Raises SourceBusy if another source feeds the session, unless it is taken over; and what the source raises,
         after what it had said is finalised.
@@ -155,7 +181,7 @@ class Session:
             self.stop_source()
         async with self._free:
             self.resume()
-            self._source = source
+            self._source, self._speaker, self._clock = source, speaker, SoundClock()
             self._trouble = None
             self.cut_short = False
             self._metrics.sources.inc()
@@ -203,6 +229,8 @@ class Session:
         """Return once no source feeds the session and all it said is final."""
         async with self._free:
             pass
+        if self._commander is not None:
+            await self._commander.settled()
 
     async def run(self) -> None:
         """The session's own tasks; cancel to stop."""
@@ -210,6 +238,8 @@ class Session:
             self._recognition = tasks.create_task(self._transcriber.run(), name=f"transcriber {self.name}")
             if self._reviser is not None:
                 tasks.create_task(self._reviser.run(), name=f"reviser {self.name}")
+            if self._commander is not None:
+                tasks.create_task(self._commander.run(), name=f"commander {self.name}")
             tasks.create_task(self._heartbeat(), name=f"heartbeat {self.name}")
 
     # the pipe
@@ -239,11 +269,14 @@ class Session:
             return
         await self._transcriber.room()
         self._position_samples = (piece.index + 1) * FRAME_SAMPLES
+        self._clock.heard(self.position_ms, steady_ms())
         self._signal.feed(piece)
         began = time.perf_counter()
         opened = self._segmenter.feed(piece, self._vad.probability(piece))
         self._metrics.stage_seconds.labels("vad").observe(time.perf_counter() - began)
         self._metrics.frames.labels(self.name).inc()
+        if self._commander is not None:
+            self._commander.listened(FRAME_MS)
         for utterance in opened:
             engine, note = self._recogniser.name or None, self._recogniser.note
             self._shown = Status(state="speech", source=self.source_name, engine=engine, detail=note)
@@ -251,6 +284,15 @@ class Session:
         self._transcriber.grown()
         self.show()
         await asyncio.sleep(0)  # a large chunk is many frames: others go in between
+
+    def _finished(self, reading: Reading) -> None:
+        """An utterance has its final: for whoever does more with it."""
+        if self._reviser is not None:
+            self._reviser.submit(reading)
+        if self._commander is not None:
+            final = reading.final
+            end_ms = final.words[-1].end_ms if final.words else final.end_ms
+            self._commander.submit(reading, self._speaker, self._clock.said_ms(end_ms))
 
     def _lose(self, lost: Lost) -> None:
         start_ms, end_ms = lost.start_sample // SAMPLES_PER_MS, -(-lost.end_sample // SAMPLES_PER_MS)

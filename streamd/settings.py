@@ -249,6 +249,15 @@ class ReviseStage(_Table):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0  # a reading that takes longer is given up
 
 
+class CommandsStage(_Table):
+    """Spoken commands: whole sentences in, calls out, and what is risky only after somebody has confirmed it."""
+
+    pack: str = ""  # a file, a folder, or the name of a pack; empty: no commands
+    shadow: bool = False  # all of it but the sending
+    role: Literal["viewer", "speaker", "operator"] = "speaker"  # of who speaks into this machine's own microphone
+    state_max_age_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0  # a state that was told longer ago is unknown
+
+
 class Pipeline(_Table):
     """What happens to the sound: pipelines/NAME.toml."""
 
@@ -257,6 +266,7 @@ class Pipeline(_Table):
     recognise: RecogniseStage = RecogniseStage()
     route: RouteStage = RouteStage()
     revise: ReviseStage = ReviseStage()
+    commands: CommandsStage = CommandsStage()
 
 
 class Settings(_Table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,11 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from streamd.core.commands.definition import Scalar
+from streamd.core.commands.machine import NoAnswer, Person
 from streamd.core.events import Body, Ended, Event, Final, Partial, Vocabulary
 from streamd.core.log import Log
+from streamd.core.wire import Answer
 from streamd.metrics import Metrics
 from streamd.server import Serving, serve
 from streamd.server.hub import SessionLimit, SourceBusy
@@ -31,6 +34,9 @@ class PlayedSession:
         self.heard = bytearray()
         self.vocabulary: tuple[str, ...] = ("CTranslate2",)
         self.source: Source | None = None
+        self.speaker: Person | None = None
+        self.shown: list[int] = []  # seqs of events that were sent
+        self.answers: list[tuple[Answer, Person]] = []
         self.may_take = asyncio.Event()
         self.may_take.set()
         self._hub = hub
@@ -60,11 +66,25 @@ class PlayedSession:
         while self._readers != count:
             await self._changed.wait()
 
+    async def until_answers(self, count: int) -> None:
+        while len(self.answers) < count:
+            await self._changed.wait()
+
     async def until_heard(self, size: int) -> None:
         while len(self.heard) < size:
             await self._changed.wait()
 
-    async def hear(self, source: Source, *, take_over: bool = False) -> None:
+    def delivered(self, event: Event) -> None:
+        self.shown.append(event.seq)
+
+    def answer(self, answer: Answer, by: Person) -> None:
+        self.answers.append((answer, by))
+        self._wake()
+        if answer.command_id != "c1":
+            raise NoAnswer("there is no such question any more")
+
+    async def hear(self, source: Source, *, take_over: bool = False, speaker: Person | None = None) -> None:
+        self.speaker = speaker
         if self._free.locked() and not take_over:
             raise SourceBusy(f"session {self.name} listens to another source")
         async with self._free:
@@ -98,6 +118,7 @@ class PlayedHub:
         self.stopping = asyncio.Event()
         self.clock_ms = 1_000_000
         self.trouble: str | None = None
+        self.plant: dict[str, Scalar] | None = {}
         self._limit = limit
         self._sessions = {name: PlayedSession(name, self) for name in names}
 
@@ -126,6 +147,12 @@ class PlayedHub:
         session.vocabulary = ("CTranslate2", *terms)
         session.append(Vocabulary(terms=session.vocabulary))
         return session.vocabulary
+
+    def states(self, told: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+        if self.plant is None:
+            return None
+        self.plant |= told
+        return self.plant
 
     def now_ms(self) -> int:
         return self.clock_ms
@@ -156,6 +183,10 @@ class Client:
     async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
             return await client.get(f"{self.url}{path}", headers=headers)
+
+    async def send(self, method: str, path: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.request(method, f"{self.url}{path}", headers=headers)
 
     async def put(self, path: str, terms: list[str], **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -141,9 +141,8 @@ def test_a_wrong_choice_is_told_what_there_is(cli: Cli, arguments: tuple[str, ..
     ("arguments", "message"),
     [
         (("run", "--set", "server.prot=1"), "--set server.prot: unknown key server.prot; did you mean server.port?"),
-        (("run", "--pipeline", "commands"), "the stage [commands] is not built yet; use --pipeline captions"),
+        (("run", "--pipeline", "commands", *SCRIPTED, "--set", "pipeline.commands.pack=gone"), "there is no such pack"),
         (("run", "--host", "0.0.0.0"), "reachable from other machines"),
-        (("transcribe", "a.wav", "--pipeline", "commands"), "the stage [commands] is not built yet"),
         (("run", "--session", "a b"), 'command line: session = "a b"'),
         (("run", "--config", "gone.toml"), "gone.toml: there is no such file"),
         (("export", "room", "--config", "gone.toml"), "gone.toml: there is no such file"),
@@ -286,9 +285,10 @@ def test_check_ends_with_78_where_the_configuration_is_at_fault(cli: Cli) -> Non
 
 
 def test_check_examines_the_pipeline_that_run_would_take(cli: Cli) -> None:
-    outcome = cli("check", "--pipeline", "commands")
+    assert "ok   commands: press-line, version " in cli("check", "--pipeline", "commands", *SCRIPTED).out
+    outcome = cli("check", "--pipeline", "commands", *SCRIPTED, "--set", "pipeline.commands.pack=gone")
     assert outcome.code == 78
-    assert "the stage [commands] is not built yet" in outcome.out
+    assert "gone: there is no such pack" in outcome.out
 
 
 def test_check_shows_settings_with_their_origins(cli: Cli) -> None:

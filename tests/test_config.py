@@ -258,9 +258,16 @@ def test_stages_do_not_belong_into_the_configuration(tmp_path: Path) -> None:
     assert refused(file=file) == "c.toml:2: pipeline.vad.gate: stages are set in pipelines/NAME.toml, not here"
 
 
-def test_a_stage_that_is_not_built_yet_is_refused() -> None:
-    message = refused("pipeline_name=commands")
-    assert re.search(r"commands.toml:\d+: the stage \[commands\] is not built yet; use --pipeline captions", message)
+def test_a_stage_that_is_not_built_yet_is_refused(tmp_path: Path) -> None:
+    pipeline = write(tmp_path / "p.toml", "[vad]\n[endpoint]\n[recognise]\n[translate]\n")
+    message = refused(f"pipeline_name={pipeline}")
+    assert message == "p.toml:4: the stage [translate] is not built yet; use --pipeline captions"
+
+
+def test_commands_need_a_pack(tmp_path: Path) -> None:
+    pipeline = write(tmp_path / "p.toml", "[vad]\n[endpoint]\n[recognise]\n[commands]\n")
+    message = refused(f"pipeline_name={pipeline}")
+    assert message == 'p.toml:4: the stage [commands] needs a pack, such as pack = "press-line"'
 
 
 def test_a_misspelt_stage(tmp_path: Path) -> None:

@@ -15,16 +15,19 @@ from streamd.core.log import Log
 from streamd.core.wire import (
     PIECE_BYTES,
     REASON_BYTES,
+    Answer,
     AudioRequest,
     BadRequest,
     Close,
     CloseCode,
+    CommandRequest,
     EventsRequest,
     Expect,
     IngestWire,
     PageRequest,
     ProtocolViolation,
     ReaderWire,
+    StatesRequest,
     TranscriptRequest,
     VocabularyRequest,
     clip,
@@ -212,13 +215,13 @@ def test_lag_does_not_count_what_happened_before_the_reader_came() -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("{}", """type 'None' is not known here, only {"type": "vocabulary", "terms": […]}"""),
-        ('{"type": "end"}', """type 'end' is not known here, only {"type": "vocabulary", "terms": […]}"""),
+        ("{}", "type 'None' is not known here, only vocabulary, confirm and deny"),
+        ('{"type": "end"}', "type 'end' is not known here, only vocabulary, confirm and deny"),
         (b"\0\0", "readers send no sound; it goes to the address …/audio"),
         ("", 'a text message must be a JSON object, such as {"type": "end"}'),
     ],
 )
-def test_a_reader_sends_no_more_than_a_vocabulary(message: bytes | str, reason: str) -> None:
+def test_a_reader_sends_wishes_and_answers_only(message: bytes | str, reason: str) -> None:
     with pytest.raises(ProtocolViolation) as violation:
         ReaderWire(Log("room", "e1"), 0).receive(message)
     assert violation.value.code == 1008
@@ -263,6 +266,41 @@ def test_a_vocabulary_has_an_address() -> None:
         parse_request(path, [("term", "!")])
     with pytest.raises(BadRequest, match="unknown parameter 'terms'"):
         parse_request(path, [("terms", "Lasecki")])
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        ('{"type": "confirm", "command_id": "a-7"}', Answer("a-7", True)),
+        ('{"type": "confirm", "command_id": "a-7", "word": "amber"}', Answer("a-7", True, "amber")),
+        ('{"type": "deny", "command_id": "a-7", "word": null}', Answer("a-7", False)),
+    ],
+)
+def test_readers_answer_questions(message: str, answer: Answer) -> None:
+    assert ReaderWire(Log("room", "e1"), 0).receive(message) == answer
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"type": "confirm"}', '{"type": "deny", "command_id": 7}', '{"type": "confirm", "command_id": "a", "word": 1}'],
+)
+def test_an_answer_that_is_none_breaks_the_protocol(message: str) -> None:
+    with pytest.raises(ProtocolViolation, match="an answer is"):
+        ReaderWire(Log("room", "e1"), 0).receive(message)
+
+
+def test_answers_and_states_have_addresses() -> None:
+    path = "/v1/sessions/room/commands/a-7"
+    assert parse_request(f"{path}/confirm", [("word", "amber")]) == CommandRequest(
+        session="room", command_id="a-7", answer="confirm", word="amber"
+    )
+    assert parse_request(f"{path}/deny", [("token", "t")]) == CommandRequest(
+        session="room", command_id="a-7", answer="deny", token="t"
+    )
+    with pytest.raises(BadRequest, match="answer='maybe'"):
+        parse_request(f"{path}/maybe", [])
+    states = parse_request("/v1/states", [("guard", "closed"), ("token", "t")])
+    assert states == StatesRequest(values=(("guard", "closed"),), token="t")
 
 
 # Speakers

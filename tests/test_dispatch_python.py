@@ -17,12 +17,12 @@ from tests.machines import CALL, command
 CODE = """
 from streamd.dispatch import NotDone
 calls = []
-def plain(call): calls.append(call); return 95
-async def awaited(call): calls.append(call)
-def false(call): return False
-def refuses(call): raise NotDone("the press is busy")
-def breaks(call): raise RuntimeError("no idea")
-def odd(call): return {1, 2}
+def plain(machine, rpm): calls.append((machine, rpm)); return 95
+async def awaited(call, **params): calls.append((call, params))
+def false(**params): return False
+def refuses(**params): raise NotDone("the press is busy")
+def breaks(**params): raise RuntimeError("no idea")
+def odd(**params): return {1, 2}
 """
 
 
@@ -64,7 +64,7 @@ async def test_what_a_callable_says(
 ) -> None:
     outcome = await send(command(calls(name)), CALL)
     assert (outcome.done, outcome.reason, outcome.answer) == (done, reason, answer)
-    assert installed == ([CALL] if name in ("plain", "awaited") else [])
+    assert installed == {"plain": [("press_2", 95)], "awaited": [(CALL, CALL.params)]}.get(name, [])
 
 
 async def test_without_a_target_the_log_is_all_there_is() -> None:

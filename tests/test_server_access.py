@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
+from streamd.core.commands.machine import Person
 from streamd.server.access import Access, Refused, Role, is_loopback
 from streamd.settings import Server
 
@@ -132,3 +133,11 @@ def test_a_token_may_come_in_a_header() -> None:
 def test_without_tokens_everybody_may() -> None:
     assert may(LOCAL, Role.OPERATOR, None) == 200
     assert may(LOCAL, Role.OPERATOR, "whatever") == 200
+
+
+def test_who_asks_is_known_by_the_token_s_digest() -> None:
+    access = Access(OPEN)
+    person = access.check_role(Headers(), "viewers-secret", Role.VIEWER)
+    assert (person.role, len(person.token or "")) == ("viewer", 8)
+    assert person == access.check_role(Headers({"Authorization": "Bearer viewers-secret"}), None, Role.VIEWER)
+    assert Access(LOCAL).check_role(Headers(), None, Role.OPERATOR) == Person(None, "operator")

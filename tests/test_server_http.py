@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import httpx
 import pytest
 
+from streamd.core.commands.machine import Person
 from streamd.core.events import Gap
+from streamd.core.wire import Answer
 from streamd.resources import resource
 from streamd.server.http import load_files
 from tests.served import PlayedHub, event, final, partial, served
 
-TOKENS = {"viewer": ("viewers-secret",), "speaker": ("speakers-secret",)}
+TOKENS = {"viewer": ("viewers-secret",), "speaker": ("speakers-secret",), "operator": ("operators-secret",)}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,51 @@ async def test_sessions_are_listed() -> None:
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.json() == {"sessions": [{"name": "hall", "readers": 1}, {"name": "attic", "readers": 0}]}
+
+
+async def test_a_question_is_answered_over_http() -> None:
+    hub, path = PlayedHub("room"), "/v1/sessions/room/commands"
+    async with served(hub, tokens=TOKENS) as client:
+        for token, status in (("nobodys-secret", 401), ("speakers-secret", 403), ("operators-secret", 200)):
+            answer = await client.send("POST", f"{path}/c1/confirm?word=amber", Authorization=f"Bearer {token}")
+            assert answer.status_code == status
+        assert answer.json() == {"command_id": "c1", "answer": "confirm"}
+        late = await client.send("POST", f"{path}/c2/deny?token=operators-secret")
+        assert (late.status_code, late.json()) == (409, {"error": "there is no such question any more"})
+        gone = await client.send("POST", "/v1/sessions/attic/commands/c1/deny?token=operators-secret")
+        assert gone.status_code == 404
+    (answered, by), (denied, _) = hub["room"].answers
+    assert answered == Answer("c1", True, "amber")
+    assert denied == Answer("c2", False)
+    assert by == Person(hashlib.sha256(b"operators-secret").hexdigest()[:8], "operator")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_an_answer_is_a_post_and_nothing_else_is(method: str) -> None:
+    hub = PlayedHub("room")
+    async with served(hub) as client:
+        assert (await client.send(method, "/v1/sessions/room/commands/c1/confirm")).status_code in (405, 426)
+        for path in ("/", "/v1/states", "/v1/sessions/room/vocabulary"):
+            assert (await client.send("POST", path)).status_code == 405
+    assert hub["room"].answers == []
+
+
+async def test_states_of_the_plant_are_told_and_read() -> None:
+    hub = PlayedHub("room")
+    async with served(hub, tokens=TOKENS) as client:
+        for token, status in (("viewers-secret", 403), ("operators-secret", 200)):
+            told = await client.send(
+                "PUT", "/v1/states?guard=closed&speed=5&ready=true", Authorization=f"Bearer {token}"
+            )
+            assert told.status_code == status
+        known = await client.get("/v1/states", Authorization="Bearer viewers-secret")
+        assert known.json() == {"states": {"guard": "closed", "speed": 5, "ready": True}}
+        wrong = await client.get("/v1/states?guard=open", Authorization="Bearer viewers-secret")
+        assert wrong.status_code == 400
+        hub.plant = None
+        none = await client.get("/v1/states", Authorization="Bearer viewers-secret")
+        assert none.status_code == 404
+        assert "takes no commands" in none.json()["error"]
 
 
 async def test_a_vocabulary_is_set_and_read() -> None:

@@ -252,3 +252,17 @@ async def spoken(socket: ClientConnection, hub: PlayedHub, size: int) -> None:
     """Send a frame and wait until the session has heard `size` bytes in all."""
     await socket.send(b"\0" * 1_280)
     await hub["room"].until_heard(size)
+
+
+async def test_the_session_is_told_whose_sound_it_is() -> None:
+    hub = PlayedHub("room")
+    async with (
+        served(hub, tokens={"speaker": ("speakers-secret",)}) as client,
+        client.audio(query="?token=speakers-secret") as socket,
+    ):
+        await socket.send(bytes(640))
+        await hub["room"].until_heard(640)
+        speaker = hub["room"].speaker
+    assert speaker is not None
+    assert speaker.role == "speaker"
+    assert speaker.token

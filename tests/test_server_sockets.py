@@ -12,8 +12,9 @@ from websockets.exceptions import InvalidStatus
 
 from streamd.core.events import Status, Vocabulary, Welcome
 from streamd.core.log import Log
-from streamd.core.wire import Close
+from streamd.core.wire import Answer, Close
 from streamd.server import relay, sockets
+from tests.parts import until
 from tests.served import PlayedHub, closed, event, final, partial, remaining, served
 
 
@@ -306,3 +307,36 @@ async def fill(socket: ClientConnection, hub: PlayedHub) -> None:
     for utterance in range(3_000):
         hub["room"].append(final(utterance, "x" * 1_000))
         await asyncio.sleep(0)
+
+
+# Answers
+
+
+async def test_a_question_is_answered_over_the_socket() -> None:
+    hub = PlayedHub("room")
+    room = hub["room"]
+    async with served(hub, tokens={"viewer": ("viewer-secret",), "operator": ("operator-secret",)}) as client:
+        async with client.events(query="?token=operator-secret") as socket:
+            await socket.send('{"type": "confirm", "command_id": "c2"}')
+            await socket.send('{"type": "confirm", "command_id": "c1", "word": "amber"}')
+            await socket.send('{"type": "deny", "command_id": "c1"}')
+            await room.until_answers(3)
+        assert [answer for answer, _ in room.answers] == [
+            *(Answer("c2", True), Answer("c1", True, "amber"), Answer("c1", False))
+        ]
+        async with client.events(query="?token=viewer-secret") as socket:
+            await socket.send('{"type": "deny", "command_id": "c1"}')
+            assert await closed(socket) == (1008, "forbidden: this needs the token of a operator")
+        async with client.events(query="?token=operator-secret") as socket:
+            await socket.send('{"type": "deny"}')
+            assert (await closed(socket))[0] == 1008
+    assert len(room.answers) == 3
+
+
+async def test_the_session_is_told_what_was_delivered() -> None:
+    hub = PlayedHub("room")
+    hub["room"].append(final(1))
+    async with served(hub) as client, client.events() as socket:
+        await event(socket)
+        seq = (await event(socket)).seq
+        await until(lambda: hub["room"].shown == [seq])

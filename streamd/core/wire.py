@@ -1,8 +1,8 @@
 """One client's protocol session, without I/O: what it asks for, what it may send, and the next event that it gets.
 
-A reader sends nothing. A speaker sends sound in binary messages of any size and `{"type": "end"}` when it is done.
-Both get events one at a time: the next one is looked up when the former one has left, so a slow reader skips what
-was superseded meanwhile, and nothing piles up for it.
+A reader sends nothing but wishes and answers. A speaker sends sound in binary messages of any size and
+`{"type": "end"}` when it is done. Both get events one at a time: the next one is looked up when the former one has
+left, so a slow reader skips what was superseded meanwhile, and nothing piles up for it.
 """
 
 from __future__ import annotations
@@ -117,6 +117,21 @@ class VocabularyRequest(_Request):
     terms: Annotated[tuple[str, ...], AfterValidator(vocabulary)] = ()
 
 
+class CommandRequest(_Request):
+    """Answer a question: POST …/v1/sessions/NAME/commands/ID/confirm or …/deny."""
+
+    session: Name
+    command_id: Name
+    answer: Literal["confirm", "deny"]
+    word: Annotated[str | None, Field(max_length=40)] = None  # the code word
+
+
+class StatesRequest(_Request):
+    """What is known of the plant, for interlocks: GET or PUT …/v1/states."""
+
+    values: tuple[tuple[str, str], ...] = ()
+
+
 class TranscriptRequest(_Request):
     """What was said, as a file: GET …/v1/sessions/NAME/transcript.FORMAT."""
 
@@ -130,7 +145,9 @@ class PageRequest(_Request):
     path: str
 
 
-Request = EventsRequest | AudioRequest | VocabularyRequest | TranscriptRequest | PageRequest
+Request = (
+    EventsRequest | AudioRequest | VocabularyRequest | CommandRequest | StatesRequest | TranscriptRequest | PageRequest
+)
 
 
 def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
@@ -144,6 +161,12 @@ def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
             terms = tuple(value for key, value in query if key == "term")
             others = [(key, value) for key, value in query if key != "term"]
             return _validate(VocabularyRequest, others, session=name, terms=terms)
+        case ["", "v1", "sessions", name, "commands", command_id, answer]:
+            return _validate(CommandRequest, query, session=name, command_id=command_id, answer=answer)
+        case ["", "v1", "states"]:
+            return StatesRequest(
+                values=tuple(item for item in query if item[0] != "token"), token=dict(query).get("token")
+            )
         case ["", "v1", "sessions", name, file] if file.startswith("transcript."):
             return _validate(TranscriptRequest, query, session=name, format=file.removeprefix("transcript."))
         case _:
@@ -210,20 +233,32 @@ class Expect:
     terms: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A client answers a question by hand."""
+
+    command_id: str
+    yes: bool
+    word: str | None = None  # the code word
+
+
 class ReaderWire(_Follower):
     """A client that reads: everything after the place that it comes back from, or all that is retained."""
 
     def __init__(self, log: Log, now_ms: int, *, after: int | None = None, epoch: str | None = None) -> None:
         super().__init__(log, log.resume(after, epoch), now_ms)
 
-    def receive(self, message: bytes | str) -> Expect:
-        """What a reader asks for. Raises ProtocolViolation for anything but a vocabulary."""
+    def receive(self, message: bytes | str) -> Expect | Answer:
+        """What a reader asks for. Raises ProtocolViolation for anything but a vocabulary or an answer."""
         if isinstance(message, bytes):
             raise ProtocolViolation("readers send no sound; it goes to the address …/audio")
         fields = _fields(message)
-        if fields.get("type") != "vocabulary":
-            raise _unknown(fields, '{"type": "vocabulary", "terms": […]}')
-        return _expect(fields)
+        match fields.get("type"):
+            case "vocabulary":
+                return _expect(fields)
+            case "confirm" | "deny":
+                return _answer(fields)
+        raise _unknown(fields, "vocabulary, confirm and deny")
 
 
 class IngestWire(_Follower):
@@ -281,6 +316,13 @@ def _expect(fields: Mapping[str, object]) -> Expect:
         raise ProtocolViolation('terms must be a list of texts, such as ["Lasecki", "CTranslate2"]') from None
     except ValueError as error:
         raise ProtocolViolation(str(error)) from None
+
+
+def _answer(fields: Mapping[str, object]) -> Answer:
+    command_id, word = fields.get("command_id"), fields.get("word")
+    if not isinstance(command_id, str) or not isinstance(word, str | None):
+        raise ProtocolViolation('an answer is {"type": "confirm" or "deny", "command_id": "…"}, "word" is a text')
+    return Answer(command_id, fields["type"] == "confirm", word)
 
 
 _OBJECT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])

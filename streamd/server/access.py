@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from enum import IntEnum
 from http import HTTPStatus
@@ -10,7 +11,11 @@ from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 
+from streamd.core.commands.machine import Person
 from streamd.settings import Server
+
+FINGERPRINT_DIGITS = 8
+"""Of a token's SHA-256, in events and the audit: enough to tell people apart, too few to say anything of the token."""
 
 
 class Role(IntEnum):
@@ -60,10 +65,10 @@ class Access:
                 HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; to allow it, add {origin} to server.origins"
             )
 
-    def check_role(self, headers: Headers, token: str | None, needed: Role) -> None:
-        """Raises Refused unless the request's token allows `needed`. Without configured tokens everybody may."""
+    def check_role(self, headers: Headers, token: str | None, needed: Role) -> Person:
+        """Who asks. Raises Refused unless their token allows `needed`. Without configured tokens everybody may all."""
         if not self._tokens:
-            return
+            return Person(None, Role.OPERATOR.name.lower())
         token = token or _bearer(headers)
         if not token:
             raise Refused(
@@ -75,6 +80,8 @@ class Access:
             raise Refused(HTTPStatus.UNAUTHORIZED, "this token is not known here")
         if role < needed:
             raise Refused(HTTPStatus.FORBIDDEN, f"this needs the token of a {needed.name.lower()}")
+        fingerprint = hashlib.sha256(token.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+        return Person(fingerprint, role.name.lower())
 
     def foreign_origin(self, headers: Headers) -> str | None:
         """The configured origin that the request comes from."""

@@ -16,13 +16,18 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from streamd.bridge import in_thread
+from streamd.core.commands.machine import NoAnswer
+from streamd.core.commands.states import parse
 from streamd.core.events import Event
 from streamd.core.subtitle import Format, render
 from streamd.core.view import fold
 from streamd.core.wire import (
+    Answer,
     BadRequest,
+    CommandRequest,
     PageRequest,
     Request,
+    StatesRequest,
     TranscriptRequest,
     VocabularyRequest,
     parse_request,
@@ -92,7 +97,7 @@ class Http:
 
     async def answer(self, http: HttpRequest) -> Response | None:
         """The response to a request; None lets the WebSocket handshake go on (or fail with 405 or 426)."""
-        if http.method not in ("GET", "HEAD", "PUT"):
+        if http.method not in ("GET", "HEAD", "PUT", "POST"):
             return None
         try:
             self._access.check_place(http.headers)
@@ -114,9 +119,14 @@ class Http:
 
     async def _answer(self, http: HttpRequest) -> Response | None:
         request = read_target(http.path)
-        if isinstance(request, VocabularyRequest):
-            return await self._vocabulary(request, http)
-        if http.method == "PUT":
+        match request:
+            case VocabularyRequest() if http.method != "POST":
+                return await self._vocabulary(request, http)
+            case StatesRequest() if http.method != "POST":
+                return self._states(request, http)
+            case CommandRequest() if http.method == "POST":
+                return await self._command(request, http)
+        if http.method in ("PUT", "POST") or isinstance(request, CommandRequest):
             return None
         match request:
             case TranscriptRequest() as request:
@@ -144,6 +154,29 @@ class Http:
         if session is None:
             raise NotHere(no_session(request.session, self._hub))
         return _json({"terms": session.vocabulary})
+
+    async def _command(self, request: CommandRequest, http: HttpRequest) -> Response:
+        """An answer to a question; 409 and the reason where it does not count."""
+        by = self._access.check_role(http.headers, request.token, Role.OPERATOR)
+        session = await self._hub.get(request.session)
+        if session is None:
+            raise NotHere(no_session(request.session, self._hub))
+        try:
+            session.answer(Answer(request.command_id, request.answer == "confirm", request.word), by)
+        except NoAnswer as refused:
+            return _error(HTTPStatus.CONFLICT, str(refused))
+        return _json({"command_id": request.command_id, "answer": request.answer})
+
+    def _states(self, request: StatesRequest, http: HttpRequest) -> Response:
+        """What is known of the plant, after it was told what is in the address."""
+        changes = http.method == "PUT"
+        self._access.check_role(http.headers, request.token, Role.OPERATOR if changes else Role.VIEWER)
+        if request.values and not changes:
+            raise BadRequest("states are told with PUT; GET tells which ones there are")
+        known = self._hub.states({name: parse(value) for name, value in request.values})
+        if known is None:
+            raise NotHere("this daemon takes no commands: see the stage [commands] in pipelines/commands.toml")
+        return _json({"states": known})
 
     def _page(self, path: str) -> Response:
         file = self._files[path]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
+from streamd.core.commands.definition import Scalar
+from streamd.core.commands.machine import Person
 from streamd.core.events import Event
 from streamd.core.log import Log
+from streamd.core.wire import Answer
 from streamd.sources import Source
 
 
@@ -38,10 +42,19 @@ class Session(Protocol):
         """Return once readers may see something after `seq`."""
         ...
 
-    async def hear(self, source: Source, *, take_over: bool = False) -> None:
+    def delivered(self, event: Event) -> None:
+        """A reader has been sent this event."""
+        ...
+
+    def answer(self, answer: Answer, by: Person) -> None:
+        """Somebody answers a question. Raises NoAnswer where that does not count."""
+        ...
+
+    async def hear(self, source: Source, *, take_over: bool = False, speaker: Person | None = None) -> None:
         """Feed `source` to its end, finalise what is open, append `ended`.
 
-        With `take_over` another source is ended first, and its `hear` returns; without it raises SourceBusy.
+        `speaker`: whose sound it is, as far as that is known. With `take_over` another source is ended first, and its
+        `hear` returns; without it raises SourceBusy.
         """
         ...
 
@@ -73,6 +86,10 @@ class Hub(Protocol):
         They take the place of former ones; returns them with the pipeline's. Raises ValueError if that is too much
         in all, and SessionLimit.
         """
+        ...
+
+    def states(self, told: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+        """What is known of the plant after it was told these; None where there are no commands that could ask."""
         ...
 
     def now_ms(self) -> int:

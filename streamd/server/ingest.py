@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from streamd.core.commands.machine import Person
 from streamd.core.wire import AudioRequest, Close, CloseCode, Expect, IngestWire
 from streamd.server.hub import Hub, Session, SourceBusy
 from streamd.server.relay import Relay, cancel, expect, first
@@ -21,11 +22,20 @@ class Ingest:
     it said is finalised, and whoever is still there gets it, then `ended`, and only then the connection closes.
     """
 
-    def __init__(self, socket: ServerConnection, session: Session, request: AudioRequest, hub: Hub, limit_s: float):
+    def __init__(
+        self,
+        socket: ServerConnection,
+        session: Session,
+        request: AudioRequest,
+        hub: Hub,
+        limit_s: float,
+        speaker: Person | None = None,
+    ) -> None:
         self._socket = socket
         self._session = session
         self._request = request
         self._hub = hub
+        self._speaker = speaker
         self._wire = IngestWire(session.log, hub.now_ms(), events=request.events)
         self._relay = Relay(socket, session, self._wire, hub.now_ms, limit_s)
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()  # one piece at most, see _take
@@ -54,7 +64,7 @@ class Ingest:
         source = SocketSource(self._sound(), self._request.rate, self._request.format, self._name())
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send())]
         try:
-            await self._session.hear(source, take_over=self._request.takeover)
+            await self._session.hear(source, take_over=self._request.takeover, speaker=self._speaker)
         except SourceBusy as busy:
             raise Close(CloseCode.BUSY, f"{busy}; takeover=1 replaces it") from busy
         finally:

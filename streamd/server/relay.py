@@ -64,6 +64,7 @@ class Relay:
                 await self._socket.send(event.json)
         except TimeoutError:
             raise self._too_slow() from None
+        self._session.delivered(event)
         await asyncio.sleep(0)  # `send` does not wait while the kernel takes everything: let others have a turn
         return True
 

@@ -11,7 +11,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from streamd import __version__
-from streamd.core.wire import AudioRequest, Close, CloseCode, EventsRequest, ReaderWire, Request
+from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.wire import Answer, AudioRequest, Close, CloseCode, EventsRequest, ReaderWire, Request
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role
 from streamd.server.http import no_session, read_target
@@ -67,16 +68,15 @@ class Sockets:
                 await self._read(socket, request)
             else:
                 assert isinstance(request, AudioRequest), "http.py answers everything else"
-                self._check_role(socket, request, Role.SPEAKER)
-                await self._speak(socket, request)
+                await self._speak(socket, request, self._check_role(socket, request, Role.SPEAKER))
         except SessionLimit as limit:
             raise Close(CloseCode.TOO_MANY, str(limit)) from limit
 
-    def _check_role(self, socket: ServerConnection, request: EventsRequest | AudioRequest, role: Role) -> None:
+    def _check_role(self, socket: ServerConnection, request: EventsRequest | AudioRequest, role: Role) -> Person:
         """Browsers can't see the status of a handshake that fails: they are told by a closing code."""
         assert socket.request is not None
         try:
-            self._access.check_role(socket.request.headers, request.token, role)
+            return self._access.check_role(socket.request.headers, request.token, role)
         except Refused as refused:
             raise Close(CloseCode.VIOLATION, f"forbidden: {refused}") from refused
 
@@ -88,20 +88,26 @@ class Sockets:
             wire = ReaderWire(session.log, self._hub.now_ms(), after=request.after, epoch=request.epoch)
             relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
             await socket.send(wire.welcome(SERVER, self._hub.now_ms()).json)
-            listening = self._obey(socket, request, wire, session.name)
+            listening = self._obey(socket, request, wire, session)
             await first(relay.forever(), listening, self._draining.wait())
             await _farewell(socket, relay, session.log.next_seq - 1)
 
-    async def _obey(self, socket: ServerConnection, request: EventsRequest, wire: ReaderWire, name: str) -> None:
-        """Do what a reader asks for, if it may speak as well, until it is gone."""
+    async def _obey(self, socket: ServerConnection, request: EventsRequest, wire: ReaderWire, session: Session) -> None:
+        """Do what a reader asks for, if it may do more than read, until it is gone."""
         async for message in socket:
             asked = wire.receive(message)
+            if isinstance(asked, Answer):
+                try:
+                    session.answer(asked, self._check_role(socket, request, Role.OPERATOR))
+                except NoAnswer as refused:  # what the question has become is in the log
+                    _log.info("an answer to %s does not count: %s", asked.command_id, refused)
+                continue
             self._check_role(socket, request, Role.SPEAKER)
-            await expect(self._hub, name, asked)
+            await expect(self._hub, session.name, asked)
 
-    async def _speak(self, socket: ServerConnection, request: AudioRequest) -> None:
+    async def _speak(self, socket: ServerConnection, request: AudioRequest, speaker: Person) -> None:
         session = await self._hub.get(request.session) or await self._hub.open(request.session)
-        ingest = Ingest(socket, session, request, self._hub, self._server.lag_limit_s)
+        ingest = Ingest(socket, session, request, self._hub, self._server.lag_limit_s, speaker)
         with self._speaking(session.name, ingest, takeover=request.takeover):
             await first(ingest.run(SERVER), self._overdue())
         raise Close(CloseCode.GOING_AWAY, "the daemon stops")

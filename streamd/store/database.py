@@ -44,6 +44,21 @@ MIGRATIONS = (
     """
     ALTER TABLE session ADD COLUMN vocabulary TEXT NOT NULL DEFAULT '[]';  -- names and jargon, a JSON list
     """,
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        session TEXT NOT NULL,  -- its name; the audit outlives it
+        kind TEXT NOT NULL,
+        record TEXT NOT NULL,
+        note TEXT NOT NULL,
+        hash TEXT NOT NULL      -- of the row and the hash before it
+    ) STRICT;
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'rows of the audit are never changed'); END;
+    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'rows of the audit are never deleted'); END;
+    """,
 )
 
 _DAMAGED = "move it away to start a new one; `sqlite3 FILE .recover` may save what it held"

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from streamd.core.events import Command, Event, Final, Gap, Partial, Revised
 from streamd.core.log import RETAINED_EVENTS
 from streamd.errors import UnavailableError
+from streamd.store import audit
 from streamd.store.database import connect, connect_read_only, explained, lock, transaction
 
 RESERVE_BLOCK = 10_000  # sequence numbers that one write sets aside
@@ -135,15 +136,15 @@ class Journal:
     ) -> None:
         """Add `durable`, replace the session's open partials by `partials`, keep numbers reserved beyond `next_seq`.
 
-        One transaction. Writing the same events again changes nothing. The session must have been loaded.
+        One transaction, in which commands get their rows in the audit. Writing the same events again changes nothing.
+        The session must have been loaded.
         """
         reserved = self._reserved[session]
         if reserved - next_seq < RESERVE_LOW:
             reserved = next_seq + RESERVE_BLOCK
         with self._writing():
-            self._db.executemany(
-                "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", map(_row, durable)
-            )
+            for event in durable:
+                self._add(event)
             self._db.execute("DELETE FROM open_partial WHERE session = ?", (session,))
             self._db.executemany(
                 "INSERT INTO open_partial VALUES (?, ?, ?)",
@@ -152,6 +153,16 @@ class Journal:
             self._db.execute("UPDATE session SET alive_at_ms = ? WHERE name = ?", (now_ms, session))
             self._reserve(session, reserved)
         self._reserved[session] = reserved
+
+    def listened(self, session: str, note: str, now_ms: int) -> None:
+        """Write into the audit how long commands were listened for, and by which rules."""
+        with self._writing():
+            audit.add(self._db, now_ms, session, audit.LISTENED, "{}", note)
+
+    def audit(self) -> Iterator[audit.Entry]:
+        """Every row of the audit, in order."""
+        with explained(self.path):
+            yield from audit.entries(self._db)
 
     def expect(self, session: str, terms: Sequence[str]) -> None:
         """Keep names and jargon for a session, in place of former ones."""
@@ -226,6 +237,13 @@ class Journal:
     def _writing(self) -> Iterator[None]:
         with explained(self.path), transaction(self._db):
             yield
+
+    def _add(self, event: Event) -> None:
+        added = self._db.execute(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", _row(event)
+        ).rowcount
+        if added and isinstance(event.body, Command):
+            audit.add_event(self._db, event)
 
     def _reserve(self, session: str, seq: int) -> None:
         self._db.execute("UPDATE session SET reserved_seq = ? WHERE name = ?", (seq, session))

@@ -48,7 +48,11 @@ NOTHING = ("--source", "none")
         ((*NOTHING, "--set", "server.prot=1"), 78, ["--set server.prot", "unknown key", "did you mean server.port?"]),
         ((*NOTHING, "--set", "server.port=soon"), 78, ["--set server.port", '"soon"', "integer"]),
         ((*NOTHING, "--set", "server.max_sessions=0"), 78, ["--set server.max_sessions", "= 0", "greater than"]),
-        ((*NOTHING, "--pipeline", "commands"), 78, ["commands.toml:", "[commands] is not built yet", "captions"]),
+        (
+            (*NOTHING, *SCRIPTED, "--pipeline", "commands", "--set", "pipeline.commands.pack=weights"),
+            78,
+            ["weights: there is no *.yaml file in it"],
+        ),
         ((*NOTHING, "--host", "0.0.0.0"), 78, ["0.0.0.0", "server.tokens", "or bind to 127.0.0.1"]),
         ((*NOTHING, "--config", "none.toml"), 78, ["none.toml", "no such file"]),
         (

@@ -1,0 +1,279 @@
+"""Finals → commands. A cursor on the log that appends its own events: understood, asked, answered, sent. One a session.
+
+Partials are never looked at. Neither is what a crash left, what the journal held before, or an utterance of which the
+engine gave up: only a final that this very process has heard in full. What the desk decides becomes an event, and a
+command is sent only once the journal holds its `dispatched`: after a crash nobody sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from streamd.core.commands.answers import affirms, refuses, spoken_codeword
+from streamd.core.commands.decide import Verdict
+from streamd.core.commands.definition import Risk
+from streamd.core.commands.machine import Desk, Person, Request
+from streamd.core.events import Command as Told
+from streamd.core.events import Event, Final
+from streamd.core.wire import Answer
+from streamd.dispatch import Call
+from streamd.feed import Feed
+from streamd.metrics import Metrics
+from streamd.orders import Orders, Understood
+from streamd.transcriber import Reading
+
+HEARD = 16
+"""Utterances whose final the journal does not hold yet; of more, the oldest gives no command."""
+
+ACCOUNT_S = 600.0
+"""So often the audit is told how much sound was listened to."""
+
+LOOK_S = 0.04  # between two looks whether somebody still speaks
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """An utterance that may be a command."""
+
+    reading: Reading
+    speaker: Person
+    said_ms: int
+
+
+class Commander:
+    """The commands of one session. `speaking`: is there an utterance without its final?"""
+
+    def __init__(
+        self,
+        feed: Feed,
+        orders: Orders,
+        metrics: Metrics,
+        speaking: Callable[[], bool],
+        account: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._feed = feed
+        self._orders = orders
+        self._speaking = speaking
+        self._account = account
+        self._desk = Desk(orders.sent, shadow=orders.shadow)
+        self._count = metrics.commands
+        self._cursor = feed.log.next_seq - 1
+        self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told)]
+        self._heard: dict[int, _Heard] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()  # a call has come to its end
+        self._listened_ms = 0
+
+    # what the session says
+
+    def submit(self, reading: Reading, speaker: Person | None, said_ms: int | None) -> None:
+        """An utterance has its final. Its last word was said at `said_ms`; None: nobody knows."""
+        if len(self._heard) == HEARD:
+            del self._heard[next(iter(self._heard))]
+        self._heard[reading.final.utterance] = _Heard(reading, speaker or Person(None, self._orders.role), said_ms or 0)
+
+    def listened(self, ms: int) -> None:
+        """So much sound has gone by."""
+        self._listened_ms += ms
+
+    def delivered(self, event: Event) -> None:
+        """A reader has been sent this event."""
+        if isinstance(event.body, Told) and event.body.prompt is not None:
+            self._desk.shown(event.body.command_id, self._feed.log.next_seq)
+
+    def answer(self, answer: Answer, by: Person) -> None:
+        """Somebody answers by hand. Raises NoAnswer where that does not count."""
+        self._tell(self._desk.answer(answer.command_id, answer.yes, by, self._orders.now_ms(), answer.word))
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is being sent."""
+        return bool(self._sending)
+
+    async def settled(self) -> None:
+        """Return once nothing is being sent."""
+        while self._sending:
+            self._changed.clear()
+            await self._changed.wait()
+
+    # the cursor
+
+    async def run(self) -> None:
+        """Work until cancelled. What has not been sent by then is off; what is being sent is asked about later."""
+        self._resume()
+        accounting = asyncio.create_task(self._account_for())
+        try:
+            while True:
+                await self._wait()
+                newest = self._feed.log.newest  # more may come while this is read
+                for event in self._feed.log.since(self._cursor):
+                    self._cursor = event.seq
+                    if isinstance(event.body, Final) and event.body.utterance in self._heard:
+                        await self._consider(self._heard.pop(event.body.utterance))
+                self._cursor = max(self._cursor, newest)
+                self._tell(self._desk.tick(self._orders.now_ms(), speaking=self._is_speaking()))
+        finally:
+            self._tell(self._desk.void("the daemon stops: say it again"))
+            for task in (accounting, *self._sending):
+                task.cancel()
+            await asyncio.wait([accounting, *self._sending])
+            await self._settle_account()
+
+    def _resume(self) -> None:
+        for event in self._history:
+            assert isinstance(event.body, Told)
+            if event.body.state == "dispatched" and event.body.name is not None:
+                sent = self._orders.sent
+                sent[event.body.name] = max(event.at_ms, sent.get(event.body.name, 0))
+        bodies = [event.body for event in self._history if isinstance(event.body, Told)]
+        self._history.clear()
+        self._tell(self._desk.resume(bodies))
+
+    async def _wait(self) -> None:
+        """Return once there is something to read, or time has done something."""
+        due_ms = self._desk.next_due_ms
+        wait_s = None if due_ms is None else max(LOOK_S, (due_ms - self._orders.now_ms()) / 1000)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._feed.wait_newer(self._cursor)
+
+    def _is_speaking(self) -> bool:
+        """Also if what was said last can't be read yet: it may take back what is held."""
+        return self._speaking() or self._cursor < self._feed.log.next_seq - 1
+
+    async def _consider(self, heard: _Heard) -> None:
+        final = heard.reading.final
+        if not final.text or final.fallback or self._answers(heard):
+            return
+        understood = await self._orders.understand(heard.reading)
+        decision, match = understood.decision, understood.decision.match
+        facts = self._facts(heard, understood)
+        if match is None or (decision.verdict is Verdict.REJECT and match.command.safety.risk is not Risk.FORBIDDEN):
+            if match is not None or understood.nearest is not None:
+                self._tell([self._rejected(final, understood)], facts)
+            return
+        now = self._orders.now_ms()
+        asked_anyway = match.command.safety.risk in (Risk.CONFIRM, Risk.TWO_PERSON)
+        request = Request(
+            command_id=self._command_id(final),
+            command=match.command,
+            params=match.params,
+            utterance=final.utterance,
+            sentence=match.sentence,
+            said_ms=heard.said_ms,
+            speaker=heard.speaker,
+            sure=asked_anyway or decision.verdict is not Verdict.CONFIRM,
+            codeword=self._orders.codeword(),
+        )
+        blocked = self._orders.states.blocked(match.command.safety.interlock, now)
+        self._tell(self._desk.propose(request, now, blocked), facts)
+
+    def _answers(self, heard: _Heard) -> bool:
+        """Whether it is an answer and nothing else. A refusal may be a command as well: "stop press two"."""
+        if self._desk.unsent is None:
+            return False
+        text, utterance, now = heard.reading.final.text, heard.reading.final.utterance, self._orders.now_ms()
+        word = spoken_codeword(text)
+        if refuses(text):
+            self._tell(self._desk.hear(False, utterance, heard.speaker, now), {"heard": text})
+        elif affirms(text) or word is not None:
+            self._tell(self._desk.hear(True, utterance, heard.speaker, now, word), {"heard": text})
+            return True
+        return False
+
+    # events
+
+    def _command_id(self, final: Final) -> str:
+        """The same for the same utterance, whatever happens: it is the idempotency key."""
+        return f"{self._feed.log.epoch[:12]}-{final.utterance}"
+
+    def _rejected(self, final: Final, understood: Understood) -> Told:
+        match, reason = understood.decision.match, understood.decision.reason
+        if match is None:
+            reason = f"{reason}; nearest: “{understood.nearest}”"
+        return Told(
+            command_id=self._command_id(final),
+            state="rejected",
+            name=match.command.name if match else None,
+            params=dict(match.params) if match else {},
+            utterance=final.utterance,
+            reason=reason,
+            shadow=self._orders.shadow,
+        )
+
+    def _facts(self, heard: _Heard, understood: Understood) -> dict[str, object]:
+        """What the audit keeps of how a command came about."""
+        final, match = heard.reading.final, understood.decision.match
+        return {
+            "heard": final.text,
+            "hypotheses": list(understood.heard),
+            "language": final.language,
+            "engine": final.engine,
+            "confidence": min((word.confidence for word in final.words), default=None),
+            "scores": dict(understood.scores),
+            "verdict": understood.decision.verdict,
+            "understood": match.sentence if match else None,
+            "nearest": understood.nearest,
+            "grammar": self._orders.grammar,
+            "sound_sha256": hashlib.sha256(heard.reading.pcm).hexdigest(),
+            "speaker": heard.speaker.name,
+            "said_ms": heard.said_ms,
+        }
+
+    def _tell(self, bodies: Sequence[Told], facts: Mapping[str, object] | None = None) -> None:
+        """Append events, and do what they ask for."""
+        waiting = deque(bodies)
+        while waiting:
+            told = waiting.popleft()
+            request = self._desk.request(told.command_id)
+            event = self._feed.append(told, json.dumps(facts or {}, ensure_ascii=False))
+            self._count.labels(told.state).inc()
+            if told.state == "confirmed" and request is not None:
+                now = self._orders.now_ms()
+                blocked = self._orders.states.blocked(request.command.safety.interlock, now)
+                waiting.extend(self._desk.release(told.command_id, now, blocked))
+            elif told.state == "dispatched" and told.prompt is None and request is not None:
+                task = asyncio.create_task(self._carry_out(event, request), name=f"command {told.command_id}")
+                self._sending.add(task)
+                task.add_done_callback(self._carried_out)
+
+    # to the target
+
+    async def _carry_out(self, event: Event, request: Request) -> None:
+        """Send it once the journal holds that it is being sent."""
+        await self._feed.wait_newer(event.seq - 1)
+        call = Call(request.command_id, request.command.name, request.params)
+        _log.info("command %s is sent", call.command_id)
+        outcome = await self._orders.send(request.command, call)
+        kind = request.command.dispatch.kind if request.command.dispatch else None
+        facts = {"target": kind, "call": dict(call.params), "answer": outcome.answer, "said": outcome.reason}
+        self._tell(self._desk.outcome(call.command_id, outcome.done, outcome.reason), facts)
+
+    def _carried_out(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a command was not followed to its end", exc_info=error)
+
+    # how long it was listened
+
+    async def _account_for(self) -> None:
+        while True:
+            await asyncio.sleep(ACCOUNT_S)
+            await self._settle_account()
+
+    async def _settle_account(self) -> None:
+        """Tell the audit what came since the last time. A crash takes some minutes: rates come out too high."""
+        heard_ms, self._listened_ms = self._listened_ms, 0
+        if self._account is not None and heard_ms:
+            note = {"heard_ms": heard_ms, "grammar": self._orders.grammar, "shadow": self._orders.shadow}
+            await self._account(json.dumps(note))

@@ -1,0 +1,62 @@
+"""What is known of the plant, for interlocks: told from outside, believed for a while."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from streamd.core.commands.definition import Scalar
+
+MOST = 1_000  # states; the one that was told longest ago is forgotten
+
+
+class States:
+    """Names and values, each with the time at which it was last told."""
+
+    def __init__(self, max_age_ms: int) -> None:
+        self._max_age_ms = max_age_ms
+        self._known: dict[str, tuple[Scalar, int]] = {}
+
+    def tell(self, values: Mapping[str, Scalar], now_ms: int) -> None:
+        """These are so now."""
+        for name, value in values.items():
+            self._known.pop(name, None)
+            self._known[name] = (value, now_ms)
+        while len(self._known) > MOST:
+            del self._known[next(iter(self._known))]
+
+    def current(self, now_ms: int) -> dict[str, Scalar]:
+        """Those that are still believed."""
+        return {name: value for name, (value, at_ms) in self._known.items() if now_ms - at_ms <= self._max_age_ms}
+
+    def blocked(self, interlock: Mapping[str, Scalar | tuple[Scalar, ...]], now_ms: int) -> str | None:
+        """Which state is not as a command needs it, in words; None: all are. What nobody has told lately is not."""
+        known = self.current(now_ms)
+        for name, wanted in interlock.items():
+            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+            if name not in known:
+                return f"interlock: nobody has told {name} lately, and it must be {_either(allowed)}"
+            if not any(_same(known[name], value) for value in allowed):
+                return f"interlock: {name} is {_shown(known[name])} and must be {_either(allowed)}"
+        return None
+
+
+def parse(text: str) -> Scalar:
+    """A value in an address: JSON's true, false and numbers, or else text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
+def _either(values: tuple[Scalar, ...]) -> str:
+    return " or ".join(map(_shown, values))
+
+
+def _shown(value: Scalar) -> str:
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

@@ -1,0 +1,363 @@
+"""From a final to a target: what is read, what is not, and what the journal has to hold before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from streamd import commander as module
+from streamd.commander import Commander
+from streamd.core.commands.definition import Command, Pack
+from streamd.core.commands.grammar import Grammar
+from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.commands.states import States
+from streamd.core.events import Command as Told
+from streamd.core.events import CommandState, Final, Partial, Status
+from streamd.core.log import Log
+from streamd.core.wire import Answer
+from streamd.dispatch import Call, Outcome
+from streamd.engines.base import Context
+from streamd.feed import Feed
+from streamd.metrics import Metrics
+from streamd.orders import ByText, Orders, steady_ms
+from streamd.transcriber import Reading
+from tests import parts
+
+GUARD_S = 20.0
+ANNA = Person("a1", "operator")
+RPM = {"type": "number", "minimum": 0, "maximum": 120, "unit": "rpm"}
+PACK = Pack.model_validate(
+    {
+        "commands": {
+            name: {"name": name, "sentences": {"en": [sentence]}, **more}
+            for name, sentence, more in (
+                ("set_speed", "set press two to {speed}", {"params": {"speed": RPM}}),
+                ("read_speed", "tell me the speed", {"safety": {"risk": "read"}}),
+                ("light_on", "light on", {"safety": {"risk": "low", "retract_ms": 60}}),
+                ("stop_line", "stop the line", {"safety": {"risk": "low", "retract_ms": 0}}),
+                ("open_guard", "open the guard", {"safety": {"risk": "forbidden"}}),
+                ("close", "close the guard", {"safety": {"risk": "read", "interlock": {"hands": "away"}}}),
+                ("lower", "lower the lid", {"safety": {"confirm": "codeword", "interlock": {"hands": "away"}}}),
+            )
+        }
+    }
+)
+GRAMMAR = Grammar(PACK)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(GUARD_S):
+        await parts.until(condition)
+
+
+class Room:
+    """A log in which things are said, and a target that writes down what it gets."""
+
+    def __init__(self, *, write_ahead: bool = False, log: Log | None = None, **orders: Any) -> None:
+        self.log = log or Log("room", "0123456789abcdef", write_ahead=write_ahead)
+        self.feed = Feed(self.log, Metrics())
+        self.calls: list[Call] = []
+        self.outcome: Outcome | None = Outcome(True, "done", {"rpm": 95})
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.speaking = False
+        self.accounts: list[dict[str, Any]] = []
+        self.states = States(10_000)
+        defaults: dict[str, Any] = {"understand": ByText(GRAMMAR), "grammar": PACK.version, "states": self.states}
+        self.orders = Orders(**(defaults | {"send": self.send, "codeword": lambda: "amber"} | orders))
+        self.commander = Commander(self.feed, self.orders, Metrics(), lambda: self.speaking, self.account)
+
+    async def send(self, command: Command, call: Call) -> Outcome:
+        assert command.name == call.name
+        self.calls.append(call)
+        await self.may_answer.wait()
+        assert self.outcome is not None
+        return self.outcome
+
+    async def account(self, note: str) -> None:
+        self.accounts.append(json.loads(note))
+
+    def say(self, text: str, *, age_ms: int | None = 0, speaker: Person | None = None, **more: Any) -> int:
+        """An utterance from its announcement to its final. Returns its number."""
+        number = self.feed.append(Status(state="speech")).seq
+        fields: dict[str, Any] = {"start_ms": 0, "end_ms": 1_000, "language": "en", "engine": "scripted"} | more
+        final = Final(utterance=number, text=text, **fields)
+        self.feed.append(final)
+        reading = Reading(final, (), b"\x01\x02", Context())
+        self.commander.submit(reading, speaker, None if age_ms is None else steady_ms() - age_ms)
+        return number
+
+    @property
+    def told(self) -> list[Told]:
+        return [event.body for event in self.log.since(0) if isinstance(event.body, Told)]
+
+    @property
+    def states_told(self) -> list[str]:
+        return [told.state for told in self.told]
+
+    async def until(self, *states: CommandState) -> None:
+        await until(lambda: self.states_told == list(states))
+
+    async def question(self) -> Told:
+        """What is asked, once it is in the log; and it was shown."""
+        await until(lambda: bool(self.told) and self.told[-1].prompt is not None)
+        event = next(e for e in reversed(self.log.since(0)) if isinstance(e.body, Told))
+        self.commander.delivered(event)
+        return self.told[-1]
+
+    def answer(self, yes: bool, word: str | None = None) -> None:
+        self.commander.answer(Answer(self.told[-1].command_id, yes, word), ANNA)
+
+    async def idle(self) -> None:
+        """Return once everything that was said has been read."""
+        seq = self.log.newest
+        await until(lambda: self.commander._cursor >= seq)
+        await self.feed.wait_newer(seq - 1)
+
+
+@asynccontextmanager
+async def running(room: Room) -> AsyncIterator[Room]:
+    task = asyncio.create_task(room.commander.run())
+    try:
+        yield room
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    async with running(Room()) as room:
+        yield room
+
+
+async def test_what_only_reads_is_sent_and_comes_back(room: Room) -> None:
+    number = room.say("Tell me the speed.")
+    await room.until("proposed", "confirmed", "dispatched", "succeeded")
+    assert room.calls == [Call(f"0123456789ab-{number}", "read_speed", {})]
+    assert room.told[-1].reason == "done"
+    assert {told.utterance for told in room.told} == {number}
+
+
+async def test_what_was_heard_is_in_the_audit_and_not_on_the_wire(room: Room) -> None:
+    room.say("tell me the speed")
+    await room.until("proposed", "confirmed", "dispatched", "succeeded")
+    notes = [json.loads(event.note) for event in room.log.since(0) if isinstance(event.body, Told)]
+    assert notes[0]["heard"] == "tell me the speed"
+    assert notes[0]["grammar"] == PACK.version
+    assert notes[0]["sound_sha256"] == "a12871fee210fb8619291eaea194581cbd2531e4b23759d225f6806923f63222"
+    assert notes[0]["speaker"] == "speaker"
+    assert notes[3] == {"target": None, "call": {}, "answer": {"rpm": 95}, "said": "done"}
+
+
+async def test_partials_and_what_was_not_heard_in_full_are_never_read(room: Room) -> None:
+    number = room.feed.append(Status(state="speech")).seq
+    text = "tell me the speed"
+    room.feed.append(Partial(utterance=number, rev=1, start_ms=0, end_ms=9, text=text, committed=len(text)))
+    room.say(text, fallback=True)
+    room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="journal", fallback=True))
+    room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="whisper"))
+    room.say("")
+    await room.idle()
+    assert room.told == []
+
+
+@pytest.mark.parametrize("age_ms", [60_000, None])
+async def test_old_speech_and_speech_of_unknown_age_do_nothing(room: Room, age_ms: int | None) -> None:
+    room.say("tell me the speed", age_ms=age_ms)
+    await room.until("rejected")
+    assert "say it again" in str(room.told[0].reason)
+
+
+async def test_what_is_no_order_is_told_if_it_is_like_one(room: Room) -> None:
+    room.say("We had eggs for breakfast.")
+    room.say("Don't set press two to ninety five.")
+    room.say("He said tell me the speed")
+    room.say("set press two to three hundred")
+    room.say("open the guard")
+    await room.until("rejected", "rejected", "rejected", "rejected")
+    reasons = [str(told.reason) for told in room.told]
+    assert reasons[0].startswith("no order, negated: “don't”; nearest: “set press 2 to 95”")
+    assert reasons[1].startswith("no order, reported: “said”")
+    assert "120" in reasons[2]
+    assert (room.told[3].name, reasons[3]) == ("open_guard", "this is never done by voice")
+    assert room.calls == []
+
+
+async def test_a_question_is_answered_by_hand_once_it_has_been_shown(room: Room) -> None:
+    room.say("set press two to ninety five")
+    await room.until("proposed", "awaiting_confirmation")
+    with pytest.raises(NoAnswer, match="has not been shown yet"):
+        room.answer(True)
+    question = await room.question()
+    assert question.prompt == "Set press 2 to 95? (set_speed: speed = 95)"
+    room.answer(True)
+    await room.until("proposed", "awaiting_confirmation", "confirmed", "dispatched", "succeeded")
+    assert room.calls[0].params == {"speed": 95}
+    assert room.told[2].by == "operator a1"
+
+
+async def test_a_question_is_answered_by_voice(room: Room) -> None:
+    room.say("set press two to ninety five")
+    await room.until("proposed", "awaiting_confirmation")
+    room.say("Yes.")
+    await room.idle()
+    assert room.calls == [], "nobody had seen the question"
+    await room.question()
+    room.say("Okay, what is that?")
+    await room.idle()
+    room.say("Yes.")
+    await room.until("proposed", "awaiting_confirmation", "confirmed", "dispatched", "succeeded")
+
+
+async def test_a_code_word_is_said(room: Room) -> None:
+    room.states.tell({"hands": "away"}, steady_ms())
+    room.say("lower the lid")
+    assert (await room.question()).codeword == "amber"
+    room.say("yes")
+    await room.idle()
+    room.say("silver")
+    await room.idle()
+    assert room.calls == []
+    room.say("Confirm amber.")
+    await until(lambda: len(room.calls) == 1)
+
+
+async def test_a_no_wins_and_may_be_a_command_of_its_own(room: Room) -> None:
+    room.say("set press two to ninety five")
+    await room.question()
+    room.say("Stop the line!")
+    await until(lambda: len(room.calls) == 1)
+    assert room.states_told[:3] == ["proposed", "awaiting_confirmation", "denied"]
+    assert room.calls[0].name == "stop_line"
+
+
+async def test_low_risk_is_taken_back_in_time(room: Room) -> None:
+    room.speaking = True
+    room.say("light on")
+    await room.until("proposed")
+    await asyncio.sleep(0.15)  # the window is over, and somebody still speaks
+    assert room.states_told == ["proposed"]
+    room.say("No, wait!")
+    room.speaking = False
+    await room.until("proposed", "denied")
+    room.say("light on")
+    await until(lambda: len(room.calls) == 1)
+
+
+async def test_an_interlock_is_looked_at_twice(room: Room) -> None:
+    room.say("close the guard")
+    await room.until("rejected")
+    assert room.told[0].reason == "interlock: nobody has told hands lately, and it must be away"
+    room.states.tell({"hands": "away"}, steady_ms())
+    room.say("lower the lid")
+    await room.question()
+    room.states.tell({"hands": "in"}, steady_ms())
+    room.answer(True, "amber")
+    await room.until("rejected", "proposed", "awaiting_confirmation", "confirmed", "rejected")
+    assert room.told[-1].reason == "interlock: hands is in and must be away"
+    assert room.calls == []
+
+
+async def test_nothing_is_read_or_sent_before_the_journal_holds_it() -> None:
+    async with running(Room(write_ahead=True)) as room:
+        room.say("tell me the speed")
+        await asyncio.sleep(0.02)
+        assert room.log.next_seq == 3, "the final is not journalled, so it is not read"
+        room.feed.confirm(2)
+        await until(lambda: room.log.next_seq == 6)
+        await asyncio.sleep(0.02)
+        assert room.calls == [], "that it is sent is not journalled, so it is not sent"
+        room.feed.confirm(5)
+        await until(lambda: len(room.calls) == 1)
+
+
+async def test_what_nobody_knows_is_asked(room: Room) -> None:
+    room.outcome = Outcome(None, "no answer within 5 s")
+    room.say("tell me the speed")
+    question = await room.question()
+    assert (question.state, question.confirm, question.reason) == ("dispatched", "outcome", "no answer within 5 s")
+    room.answer(False)
+    assert room.told[-1].state == "failed"
+    assert len(room.calls) == 1
+
+
+async def test_shadow_mode_does_all_of_it_but_the_sending() -> None:
+    async with running(Room(shadow=True)) as room:
+        room.say("tell me the speed")
+        await room.until("proposed", "confirmed", "rejected")
+        assert room.told[-1].reason == "shadow mode: it would have been sent now"
+        room.say("He said tell me the speed")
+        await until(lambda: len(room.told) == 4)
+    assert room.calls == []
+    assert all(told.shadow for told in room.told)
+
+
+async def test_the_end_of_the_daemon_voids_what_waits_and_leaves_what_is_being_sent() -> None:
+    async with running(Room()) as room:
+        room.may_answer.clear()
+        room.say("tell me the speed")
+        await until(lambda: len(room.calls) == 1)
+        assert room.commander.is_busy
+        settled = asyncio.create_task(room.commander.settled())
+        room.say("set press two to ninety five")
+        await room.question()
+        assert not settled.done()
+    assert room.told[-1].reason == "the daemon stops: say it again"
+    assert room.states_told[-1] == "expired"
+    await settled
+    again = Room(log=room.log)
+    async with running(again):
+        await until(lambda: again.told[-1].prompt is not None)
+        told = again.told[-1]
+        assert (told.state, told.name, told.reason) == (
+            "dispatched",
+            "read_speed",
+            "the daemon was restarted while it was under way",
+        )
+        assert set(again.orders.sent) == {"read_speed"}, "its cooldown goes on"
+    assert again.calls == []
+
+
+async def test_who_spoke_decides(room: Room) -> None:
+    room.say("tell me the speed", speaker=Person(None, "viewer"))
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    notes = [json.loads(event.note) for event in room.log.since(0) if isinstance(event.body, Told)]
+    assert notes[0]["speaker"] == "viewer"
+
+
+async def test_so_many_finals_wait_and_no_more(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARD", 1)
+    room.say("light on")
+    room.say("tell me the speed")
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    assert {told.name for told in room.told} == {"read_speed"}
+
+
+async def test_a_target_whose_client_fails_is_logged(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    room.outcome = None
+    room.say("tell me the speed")
+    await until(lambda: "not followed to its end" in caplog.text)
+    assert room.states_told[-1] == "dispatched"
+
+
+async def test_how_long_was_listened_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ACCOUNT_S", 0.01)
+    async with running(Room(shadow=True)) as room:
+        room.commander.listened(40)
+        await until(lambda: len(room.accounts) == 1)
+        room.commander.listened(80)
+        monkeypatch.setattr(module, "ACCOUNT_S", 1_000)
+    assert sum(account["heard_ms"] for account in room.accounts) == 120
+    assert room.accounts[0] == {"heard_ms": 40, "grammar": PACK.version, "shadow": True}
+
+
+async def test_other_languages_than_the_grammar_s_are_tried_as_its_own(room: Room) -> None:
+    room.say("tell me the speed", language="de")
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
