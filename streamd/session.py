@@ -373,6 +373,7 @@ def rules(settings: Settings) -> Rules:
         pre_roll=stage.preroll_ms // FRAME_MS,
         min_speech=max(1, stage.min_speech_ms // FRAME_MS),
         hangover=max(1, stage.hangover_ms // FRAME_MS),
+        wordless=stage.wordless_ms // FRAME_MS,
         soft_max=int(stage.soft_max_s * 1000) // FRAME_MS,
         maximum=int(stage.max_utterance_s * 1000) // FRAME_MS,
         threshold=settings.pipeline.vad.threshold,

@@ -9,6 +9,7 @@ from platformdirs import user_data_path, user_state_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from streamd.core.languages import TAGS
+from streamd.core.stabilise import Preset
 from streamd.core.vocabulary import vocabulary
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -199,6 +200,7 @@ class EndpointStage(_Table):
     preroll_ms: Annotated[int, Field(ge=0, le=2_000)] = 400  # sound kept from before the first speech
     min_speech_ms: Annotated[int, Field(ge=0, le=2_000)] = 80  # shorter bursts are not speech
     hangover_ms: Annotated[int, Field(ge=80, le=5_000)] = 560  # silence that ends an utterance
+    wordless_ms: Annotated[int, Field(ge=400, le=60_000)] = 1_200  # sound without a word after which it is over
     soft_max_s: Annotated[float, Field(gt=0)] = 15.0  # from here on ever shorter pauses end it
     max_utterance_s: Annotated[float, Field(gt=1, le=28)] = 25.0  # split at the best pause there is
 
@@ -217,8 +219,9 @@ class RecogniseStage(_Table):
     languages: tuple[Spoken, ...] = ()  # … and then one of these; empty: any of them
     task: Literal["transcribe", "translate"] = "transcribe"  # translate: into …
     target_language: Spoken = "en"  # … this one; Whisper knows no other
-    partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 240  # new sound between two partials, at the least
+    partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 160  # new sound between two partials, at the least
     partials: bool = True
+    preset: Preset = "balanced"  # how sure a word must be before it is shown: see core/stabilise.py
     vocabulary: Terms = ()  # names and jargon to expect
 
 

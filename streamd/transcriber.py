@@ -2,7 +2,8 @@
 
 One call at a time: the oldest utterance without a final is what is worked on. While it is open, it is heard again
 whenever the engine is free and enough new sound is there, so only the newest partial request ever exists; once it has
-ended, its final is next.
+ended, its final is next. Where the speaker pauses, it is heard as carefully as for the final: if the pause turns out to
+be the end, the final is there at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from streamd.bridge import EngineFailed
@@ -19,7 +20,7 @@ from streamd.core.events import Final, Gap, Partial, Status, Word
 from streamd.core.languages import Belief, expecting, onwards, weigh
 from streamd.core.log import Log
 from streamd.core.segment import Segmenter, Utterance
-from streamd.core.stabilise import Caption, Stabiliser
+from streamd.core.stabilise import PRESETS, Caption, Stabiliser
 from streamd.engines.base import Context, Hypothesis, HypothesisWord
 from streamd.feed import Feed
 from streamd.metrics import Metrics
@@ -28,6 +29,7 @@ from streamd.settings import RecogniseStage
 WAITING_UTTERANCES = 4
 """Ended utterances that may wait for their final; then the pipe waits."""
 
+PAUSE_MS = 200  # quiet after which the end is made out beforehand
 _PREVIOUS_CHARACTERS = 200  # of what was said before, handed to the engine
 
 _log = logging.getLogger(__name__)
@@ -57,16 +59,33 @@ class _Work:
     utterance: Utterance
     number: int  # of the utterance, on the wire
     opened_ms: int  # length of its sound when it was opened
-    stabiliser: Stabiliser = field(default_factory=Stabiliser)
+    stabiliser: Stabiliser
     rev: int = 0
     covered_ms: int = 0
     shown: tuple[str, int] = ("", 0)
+    asked_ms: int = -1  # length of the speech after which a thorough guess was asked for …
+    conclusion: Hypothesis | None = None  # … and the guess, if it is one
     language: str | None = None  # of what was committed: it does not change within an utterance
     continues: bool = False  # it was split from the one before
 
     @property
     def heard_ms(self) -> int:
         return self.utterance.end_ms - self.utterance.start_ms
+
+    @property
+    def speech_ms(self) -> int:
+        """Length up to the pause at its end."""
+        return self.heard_ms - self.utterance.pause_ms
+
+    @property
+    def pauses(self) -> bool:
+        """Has the speaker paused, and has nobody asked for a thorough guess since?"""
+        return self.utterance.pause_ms >= PAUSE_MS and self.asked_ms != self.speech_ms
+
+    @property
+    def concluded(self) -> Hypothesis | None:
+        """What was guessed in the pause that is still going on."""
+        return self.conclusion if self.asked_ms == self.speech_ms else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +140,8 @@ class Transcriber:
     def open(self, utterance: Utterance, announcement: Status) -> None:
         """An utterance has begun. Its number is the seq of the event that announces it."""
         event = self._feed.append(announcement)
-        work = _Work(utterance, event.seq, utterance.end_ms - utterance.start_ms)
+        stabiliser = Stabiliser(PRESETS[self._stage.preset])
+        work = _Work(utterance, event.seq, utterance.end_ms - utterance.start_ms, stabiliser)
         work.continues = self._newest is not None and self._newest.ended == "split"
         self._newest = utterance
         if self._is_over:
@@ -172,17 +192,31 @@ class Transcriber:
         self._changed = asyncio.Event()
 
     def _wants_partial(self, work: _Work) -> bool:
-        return self._stage.partials and work.heard_ms - max(work.covered_ms, work.opened_ms) >= self._stage.partial_ms
+        if not self._stage.partials or work.concluded:
+            return False
+        return work.pauses or work.heard_ms - max(work.covered_ms, work.opened_ms) >= self._stage.partial_ms
 
     async def _renew(self, work: _Work) -> None:
-        hypothesis = await self._ask(work, last=False)
+        thorough = work.pauses
+        if thorough:
+            work.asked_ms, work.conclusion = work.speech_ms, None
+        hypothesis = await self._ask(work, last=False, thorough=thorough)
         work.covered_ms = max(
             work.covered_ms, work.heard_ms if hypothesis is None else round(hypothesis.covered_s * 1000)
         )
         if hypothesis is None or work.utterance.ended == "split":  # a split takes sound back that was heard just now
             return
-        caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s)
-        self._segmenter.protect(work.utterance.start_ms + round(work.stabiliser.committed_end_s * 1000))
+        if thorough and hypothesis.thorough:
+            work.conclusion = hypothesis
+        self._show(work, hypothesis)
+
+    def _show(self, work: _Work, hypothesis: Hypothesis) -> None:
+        caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s, ended=hypothesis.thorough)
+        start_ms = work.utterance.start_ms
+        self._segmenter.protect(start_ms + round(work.stabiliser.committed_end_s * 1000))
+        if hypothesis.words and work.utterance is self._segmenter.open:
+            words_end_ms = start_ms + round(hypothesis.words[-1].end_s * 1000)
+            self._segmenter.heard(words_end_ms, start_ms + work.covered_ms)
         if caption.committed and work.language is None:
             work.language = hypothesis.language
         if (caption.text, caption.committed) != work.shown:
@@ -201,7 +235,11 @@ class Transcriber:
         )
 
     async def _finish(self, work: _Work) -> None:
-        hypothesis = await self._ask(work, last=True)
+        hypothesis = work.concluded
+        if hypothesis is None:
+            hypothesis = await self._ask(work, last=True)
+        else:
+            await self._recogniser.forget(self._key(work))
         if hypothesis is None:
             self._give_up(work)
             return
@@ -259,10 +297,13 @@ class Transcriber:
             target_language=self._stage.target_language,
         )
 
-    async def _ask(self, work: _Work, *, last: bool) -> Hypothesis | None:
+    def _key(self, work: _Work) -> str:
+        return f"{self._feed.log.session}/{work.number}"
+
+    async def _ask(self, work: _Work, *, last: bool, thorough: bool = False) -> Hypothesis | None:
         """One engine call; None where the engine failed for good."""
-        context = self._context(work)
-        key = f"{self._feed.log.session}/{work.number}"
+        context = replace(self._context(work), thorough=thorough)
+        key = self._key(work)
         if work.utterance.ended == "split":  # the engine heard more than belongs to it: it hears it afresh
             await self._recogniser.forget(key)
             key += "/split"

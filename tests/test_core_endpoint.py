@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +72,7 @@ def test_the_pre_roll_is_complete_unless_another_utterance_ends_there(rules: Rul
 def test_every_state_and_input_that_can_meet_is_in_the_table() -> None:
     closed, opened = {State.SILENCE, State.ONSET}, {State.SPEECH, State.PAUSE}
     wanted = {(s, i) for s in closed for i in (Input.QUIET, Input.VOICED, Input.ENOUGH)}
-    wanted |= {(s, i) for s in opened for i in (Input.QUIET, Input.VOICED, Input.OVER, Input.FULL)}
+    wanted |= {(s, i) for s in opened for i in (Input.QUIET, Input.VOICED, Input.OVER, Input.WORDLESS, Input.FULL)}
     assert set(TABLE) == wanted
     assert {action for _, action in TABLE.values()} == set(Action)
 
@@ -150,3 +153,36 @@ def test_missing_frames_are_skipped_between_utterances_only() -> None:
     endpointer.skip_to(100)
     assert heard(endpointer, [QUIET, SPEECH, SPEECH]) == [Started(100)]
     assert endpointer.next_frame == 103
+
+
+def test_sound_without_words_is_cut_off_soon_after_the_last_word() -> None:
+    endpointer = Endpointer(Rules(pre_roll=3, min_speech=2, hangover=5, wordless=15))
+    assert heard(endpointer, [SPEECH] * 30) == [Started(0)]
+    endpointer.heard(words_end=10, upto=24)
+    assert endpointer.feed(SPEECH) == []
+    endpointer.heard(words_end=10, upto=25)
+    assert endpointer.feed(SPEECH) == [Ended(20, "split"), Started(20)]
+    assert heard(endpointer, [SPEECH] * 30) == []  # nothing was said in the rest so far
+
+
+def test_what_readers_were_shown_for_good_is_not_cut_off() -> None:
+    endpointer = Endpointer(Rules(pre_roll=3, min_speech=2, hangover=5, wordless=5))
+    heard(endpointer, [SPEECH] * 30)
+    endpointer.protect(28)
+    endpointer.heard(words_end=10, upto=30)
+    assert endpointer.feed(SPEECH) == [Ended(28, "split"), Started(28)]
+
+
+@given(rules, probabilities, st.lists(st.integers(0, 60), min_size=1, max_size=8))
+def test_whatever_the_recogniser_hears_no_frame_is_lost(rules: Rules, sound: list[float], words: list[int]) -> None:
+    endpointer, events = Endpointer(replace(rules, wordless=8)), []
+    for frame, p in enumerate(sound):
+        if endpointer.is_open:
+            endpointer.heard(min(words[frame % len(words)], frame), frame)
+        events += endpointer.feed(p)
+    events += endpointer.end()
+    for before, after in pairwise(events):
+        if isinstance(before, Ended) and before.reason == "split":
+            assert after == Started(before.frame)
+    ends = [end for _, end in spans(events)]
+    assert ends == sorted(ends)

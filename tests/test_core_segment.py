@@ -87,3 +87,13 @@ def test_frames_come_in_order() -> None:
     fed(segmenter, [0.1] * 3)
     with pytest.raises(ValueError, match="frame 1 comes after frame 2"):
         segmenter.feed(frame(1), 0.1)
+
+
+def test_what_the_recogniser_hears_of_an_utterance_that_is_over_is_ignored() -> None:
+    segmenter = Segmenter(RULES)
+    segmenter.heard(0, 10_000)
+    assert [len(segmenter.feed(frame(n), 0.9)) for n in range(3)].count(1) == 1
+    assert segmenter.open is not None
+    assert segmenter.open.pause_ms == 0
+    segmenter.feed(frame(3), 0.0)
+    assert segmenter.open.pause_ms == 40

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.stabilise import CommitPolicy, Stabiliser
+from streamd.core.stabilise import PRESETS, Policy, Stabiliser, chance
 from streamd.core.words import HypothesisWord, join
 
 texts = st.sampled_from(
     [" and", " so", " my", " My", " fellow,", " fellow", " Americans.", " ask", "n't", "。", "日本", " -", " 5%"]
 )
 hypotheses = st.lists(st.lists(st.tuples(texts, st.floats(0.05, 1.0)), max_size=8), min_size=1, max_size=12)
+
+
+NEVER = 99.0
+LATER = Policy(
+    show=0.8,
+    show_after_s=0.5,
+    show_age_s=NEVER,
+    commit=0.95,
+    commit_after_s=1.0,
+    commit_age_s=NEVER,
+    hold_s=0.0,
+    replace_after=2,
+)
+AGREEMENT = Policy(show=0.0, commit=0.93, commit_age_s=NEVER)
 
 
 def timed(pairs: list[tuple[str, float]]) -> list[HypothesisWord]:
@@ -22,15 +38,16 @@ def timed(pairs: list[tuple[str, float]]) -> list[HypothesisWord]:
     return words
 
 
-def said(text: str, each_s: float = 0.3) -> list[HypothesisWord]:
-    return timed([(" " + word, each_s) for word in text.split()])
+def said(text: str, each_s: float = 0.3, confidence: float = 1.0) -> list[HypothesisWord]:
+    words = timed([(" " + word, each_s) for word in text.split()])
+    return [replace(word, confidence=confidence) for word in words]
 
 
 @given(hypotheses, st.floats(0, 0.5))
 def test_committed_text_is_append_only_and_begins_the_final(
     guesses: list[list[tuple[str, float]]], hold_s: float
 ) -> None:
-    stabiliser, committed = Stabiliser(CommitPolicy(hold_s=hold_s)), ""
+    stabiliser, committed = Stabiliser(Policy(hold_s=hold_s)), ""
     for number, guess in enumerate(guesses):
         caption = stabiliser.update(timed(guess), covered_s=1.0 + number / 2)
         assert caption.text[: caption.committed].startswith(committed)
@@ -43,14 +60,14 @@ def test_committed_text_is_append_only_and_begins_the_final(
 
 
 def test_two_guesses_that_agree_commit() -> None:
-    stabiliser = Stabiliser()
-    assert stabiliser.update(said("and so my"), 2.0).committed == 0
-    caption = stabiliser.update(said("and so my fellow"), 2.5)
+    stabiliser = Stabiliser(AGREEMENT)
+    assert stabiliser.update(said("and so my", confidence=0.9), 2.0).committed == 0
+    caption = stabiliser.update(said("and so my fellow", confidence=0.9), 2.5)
     assert caption.text[: caption.committed] == "and so my"
 
 
 def test_words_that_lean_on_the_newest_sound_wait() -> None:
-    stabiliser = Stabiliser(CommitPolicy(hold_s=0.3))
+    stabiliser = Stabiliser(Policy(hold_s=0.3))
     stabiliser.update(said("and so my"), 0.9)
     caption = stabiliser.update(said("and so my"), 1.0)
     assert caption.text[: caption.committed] == "and so"
@@ -58,9 +75,9 @@ def test_words_that_lean_on_the_newest_sound_wait() -> None:
 
 
 def test_case_and_punctuation_do_not_hinder_agreement() -> None:
-    stabiliser = Stabiliser()
-    stabiliser.update(said("And so, my fellow"), 3.0)
-    caption = stabiliser.update(said("and so my fellow"), 3.0)
+    stabiliser = Stabiliser(AGREEMENT)
+    stabiliser.update(said("And so, my fellow", confidence=0.9), 3.0)
+    caption = stabiliser.update(said("and so my fellow", confidence=0.9), 3.0)
     assert caption.text[: caption.committed] == "and so"
 
 
@@ -92,16 +109,79 @@ def test_nothing_is_nothing() -> None:
     assert Stabiliser().finish([]).text == ""
 
 
+def guess(text: str, confidence: float) -> list[HypothesisWord]:
+    return [HypothesisWord(text, 0.0, 0.4, confidence)]
+
+
 def test_a_word_that_the_engine_doubts_must_stand_for_a_while() -> None:
-    stabiliser = Stabiliser(CommitPolicy(hold_s=0.0, sure=0.5, patience_s=1.0))
-    doubted = [HypothesisWord(" thank", 0.0, 0.4, confidence=0.3), HypothesisWord(" you", 0.4, 0.8)]
-    committed = [stabiliser.update(doubted, covered_s).committed for covered_s in (1.0, 1.5, 1.9, 2.0)]
-    assert committed == [0, 0, 0, len("thank you")]
+    stabiliser = Stabiliser(LATER)
+    doubted = [*guess(" thank", 0.2), HypothesisWord(" you", 0.4, 0.8)]
+    captions = [stabiliser.update(doubted, covered_s) for covered_s in (1.0, 1.4, 1.5, 1.9, 2.0)]
+    assert [caption.text for caption in captions] == ["", "", "thank you", "thank you", "thank you"]
+    assert [caption.committed for caption in captions] == [0, 0, 0, 0, len("thank you")]
+
+
+def test_a_word_that_the_engine_is_sure_of_is_shown_at_once() -> None:
+    caption = Stabiliser(LATER).update([*guess(" stop", 0.99), HypothesisWord(" it", 0.4, 0.5)], 0.6)
+    assert (caption.text, caption.committed) == ("stop it", len("stop"))
+
+
+def test_a_word_that_more_sound_will_not_settle_is_settled() -> None:
+    stabiliser = Stabiliser(replace(LATER, show_age_s=0.7, commit_age_s=1.2))
+    guesses = [(" dial", 1.0), (" dow", 1.2), (" dial", 1.4), (" dow", 1.7)]
+    captions = [stabiliser.update(guess(text, 0.3), covered_s) for text, covered_s in guesses]
+    assert [caption.text for caption in captions] == ["", "dow", "dow", "dow"]
+    assert [caption.committed for caption in captions] == [0, 0, 0, 3]
+
+
+def test_a_word_that_is_guessed_otherwise_does_not_take_away_from_those_after_it() -> None:
+    stabiliser = Stabiliser(replace(LATER, commit_after_s=0.8, show=0.0, replace_after=1))
+    for text, covered_s in ((" dial", 1.0), (" dow", 1.5), (" dow", 1.6)):
+        stabiliser.update([*guess(text, 0.2), HypothesisWord(" one", 0.4, 0.5, 0.2)], covered_s)
+    caption = stabiliser.update([*guess(" dow", 0.99), HypothesisWord(" one", 0.4, 0.5, 0.2)], 1.9)
+    assert caption.text[: caption.committed] == "dow one"
 
 
 def test_doubt_begins_anew_when_the_word_changes() -> None:
-    stabiliser = Stabiliser(CommitPolicy(hold_s=0.0, sure=0.5, patience_s=1.0))
-    like, what = ([HypothesisWord(text, 0.0, 0.4, confidence=0.3)] for text in (" like", " what"))
-    guesses = [(like, 1.0), (like, 1.9), (what, 2.0), (what, 2.9)]
-    assert [stabiliser.update(guess, covered_s).committed for guess, covered_s in guesses] == [0, 0, 0, 0]
-    assert stabiliser.update(what, 3.0).committed == 4
+    stabiliser = Stabiliser(LATER)
+    guesses = [(" like", 1.0), (" like", 1.9), (" what", 2.0), (" what", 2.9)]
+    assert [stabiliser.update(guess(text, 0.2), covered_s).committed for text, covered_s in guesses] == [0, 0, 0, 0]
+    assert stabiliser.update(guess(" what", 0.2), 3.0).committed == len("what")
+
+
+def test_a_shown_word_stays_until_another_is_guessed_twice() -> None:
+    stabiliser = Stabiliser(LATER)
+    stabiliser.update(guess(" like", 0.2), 1.0)
+    assert stabiliser.update(guess(" like", 0.2), 1.5).text == "like"
+    assert stabiliser.update(guess(" what", 0.2), 1.6).text == "like"
+    assert stabiliser.update(guess(" like", 0.2), 1.7).text == "like"
+    assert [stabiliser.update(guess(" what", 0.2), s).text for s in (1.8, 1.9)] == ["like", ""]
+
+
+def test_a_shown_word_is_replaced_at_once_by_a_sure_one() -> None:
+    stabiliser = Stabiliser(LATER)
+    stabiliser.update(guess(" like", 0.2), 1.0)
+    stabiliser.update(guess(" like", 0.2), 1.5)
+    sure = [*guess(" what", 0.99), HypothesisWord(" your", 0.4, 0.8)]
+    assert stabiliser.update(sure, 1.6).text == "what your"
+
+
+def test_where_the_speaker_pauses_all_words_are_shown() -> None:
+    assert Stabiliser(LATER).update(guess(" yes", 0.1), 0.4, ended=True).text == "yes"
+
+
+@given(st.floats(0, 1), st.integers(1, 50), st.floats(-1, 30), st.booleans())
+def test_a_chance_is_a_probability_that_grows_with_the_evidence(
+    confidence: float, guesses: int, age_s: float, newest: bool
+) -> None:
+    known = chance(confidence, guesses, age_s, newest=newest)
+    assert 0 < known < 1
+    assert chance(confidence, guesses + 1, age_s, newest=newest) >= known
+    assert chance(min(1.0, confidence + 0.1), guesses, age_s, newest=newest) >= known
+
+
+def test_a_calmer_preset_asks_for_more() -> None:
+    fast, balanced, calm = (PRESETS[name] for name in ("fast", "balanced", "calm"))
+    assert fast.show < balanced.show < calm.show
+    assert fast.show_after_s < balanced.show_after_s < calm.show_after_s
+    assert balanced == Policy()

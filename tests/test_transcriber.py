@@ -17,14 +17,15 @@ from streamd.engines.scripted import build
 from streamd.feed import Feed
 from streamd.metrics import Metrics
 from streamd.settings import RecogniseStage
-from streamd.transcriber import WAITING_UTTERANCES, Transcriber
+from streamd.transcriber import PAUSE_MS, WAITING_UTTERANCES, Transcriber
 from tests.parts import Inline, finals, gaps, until
 
 Script = dict[str, object]
 
+PAUSE_FRAMES = PAUSE_MS // 40
 GUARD_S = 20.0
 SECOND = 25  # frames
-RULES = Rules(pre_roll=0, min_speech=1, hangover=5, soft_max=10 * SECOND, maximum=12 * SECOND)
+RULES = Rules(pre_roll=0, min_speech=1, hangover=9, soft_max=10 * SECOND, maximum=12 * SECOND, wordless=99 * SECOND)
 
 
 class Room:
@@ -98,12 +99,12 @@ async def test_an_utterance_gets_its_final() -> None:
         room.pause()
         await room.transcriber.finished()
         (final,) = finals(room.log)
-        assert (final.start_ms, final.end_ms, final.text) == (200, 1_400, "one two three")
+        assert (final.start_ms, final.end_ms, final.text) == (360, 1_720, "one two three")
         assert (final.engine, final.language, final.fallback) == ("scripted", None, False)
         assert [(word.text, word.start_ms, word.end_ms) for word in final.words] == [
-            ("one", 200, 600),
-            ("two", 600, 1_000),
-            ("three", 1_000, 1_400),
+            ("one", 360, 760),
+            ("two", 760, 1_160),
+            ("three", 1_160, 1_560),
         ]
 
 
@@ -179,7 +180,7 @@ async def test_finals_come_in_the_order_of_what_was_said() -> None:
             room.pause()
         room.engine.may_answer.set()
         await room.transcriber.finished()
-        assert [final.end_ms - final.start_ms for final in finals(room.log)] == [1_200, 3_200, 2_200]
+        assert [final.end_ms - final.start_ms for final in finals(room.log)] == [1_360, 3_360, 2_360]
 
 
 async def test_the_pipe_waits_when_finals_are_waited_for() -> None:
@@ -306,7 +307,7 @@ async def test_without_the_engine_what_was_shown_for_good_stays() -> None:
         await room.transcriber.finished()
         (final,), (gap,) = finals(room.log), gaps(room.log)
         assert (final.text, final.fallback) == ("one two three four five", True)
-        assert gap == Gap(start_ms=2_000, end_ms=3_200, reason="engine")
+        assert gap == Gap(start_ms=2_000, end_ms=3_360, reason="engine")
 
 
 async def test_what_is_open_when_the_work_ends_is_given_up() -> None:
@@ -321,7 +322,7 @@ async def test_what_is_open_when_the_work_ends_is_given_up() -> None:
         ("one two three four five", True),
         ("", True),
     ]
-    assert [(gap.start_ms, gap.end_ms) for gap in gaps(room.log)] == [(2_000, 3_200), (3_200, 4_400)]
+    assert [(gap.start_ms, gap.end_ms) for gap in gaps(room.log)] == [(2_000, 3_360), (3_360, 4_720)]
     assert room.transcriber.waiting == 0
     await room.transcriber.finished()
 
@@ -393,3 +394,30 @@ async def test_a_translation_may_be_into_another_language_than_english() -> None
         (final,) = finals(room.log)
         assert (final.language, final.translated_from) == ("it", "pl")
         assert room.engine.contexts[-1].target_language == "it"
+
+
+async def test_in_a_pause_the_final_is_made_out_beforehand() -> None:
+    async with working(script={"utterances": [{"text": "that is all"}]}) as room:
+        room.say(SECOND)
+        await until(lambda: room.lag_ms == 0)
+        room.say(PAUSE_FRAMES, probability=0.0)
+        await until(lambda: bool(room.partials) and room.partials[-1].text == "that is all")
+        calls = len(room.engine.contexts)
+        room.say(RULES.hangover - PAUSE_FRAMES, probability=0.0)
+        await room.transcriber.finished()
+        assert [body.text for body in finals(room.log)] == ["that is all"]
+        assert len(room.engine.contexts) == calls
+        assert len(room.engine.forgotten) == 1
+
+
+async def test_who_goes_on_after_a_pause_is_heard_again() -> None:
+    async with working(script={"utterances": [{"text": "that is all"}]}) as room:
+        room.say(SECOND)
+        await until(lambda: room.lag_ms == 0)
+        room.say(PAUSE_FRAMES, probability=0.0)
+        await until(lambda: room.engine.contexts[-1].thorough)
+        room.say(1)
+        room.pause()
+        await room.transcriber.finished()
+        assert room.engine.forgotten == []
+        assert [body.end_ms for body in finals(room.log)] == [room.position_ms]

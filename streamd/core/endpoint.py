@@ -8,6 +8,9 @@ Rules, in frames of 40 ms:
   at `maximum`: the first decent pause is taken before a bad place must be.
 - At `maximum` the utterance is split at its quietest place in the last third that lies behind what readers were
   already shown for good (`protect`); the rest opens the next utterance at once.
+- Sound that passes for speech, but in which the recogniser has found no word for `wordless` frames (`heard`), is no
+  speech: babble, music, a machine. The utterance is split soon after its last word. An utterance without any word yet
+  is left alone: there is nothing to finish.
 - The end of the source ends what is open. Nothing else does: every Started has exactly one Ended.
 
     state     input      next      action
@@ -20,10 +23,12 @@ Rules, in frames of 40 ms:
     SPEECH    voiced     SPEECH    -
     SPEECH    quiet      PAUSE     -
     SPEECH    over       SILENCE   end         (a pause of one frame is enough)
+    SPEECH    wordless   SPEECH    cut
     SPEECH    full       SPEECH    split
     PAUSE     voiced     SPEECH    -
     PAUSE     quiet      PAUSE     -
     PAUSE     over       SILENCE   end
+    PAUSE     wordless   PAUSE     cut
     PAUSE     full       PAUSE     split
 """
 
@@ -43,6 +48,7 @@ class Rules:
     pre_roll: int = 10
     min_speech: int = 2
     hangover: int = 14
+    wordless: int = 30
     soft_max: int = 375
     maximum: int = 625
     threshold: float = 0.5
@@ -64,6 +70,10 @@ class Ended:
     reason: Reason
 
 
+_AFTER_WORDS = 10
+"""Frames that stay with a word before a cut: its end is known less exactly than its start."""
+
+
 class State(Enum):
     SILENCE = auto()
     ONSET = auto()
@@ -76,6 +86,7 @@ class Input(Enum):
     VOICED = auto()
     ENOUGH = auto()
     OVER = auto()
+    WORDLESS = auto()
     FULL = auto()
 
 
@@ -84,6 +95,7 @@ class Action(Enum):
     MARK = auto()
     START = auto()
     END = auto()
+    CUT = auto()
     SPLIT = auto()
 
 
@@ -97,10 +109,12 @@ TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
     (State.SPEECH, Input.VOICED): (State.SPEECH, Action.NONE),
     (State.SPEECH, Input.QUIET): (State.PAUSE, Action.NONE),
     (State.SPEECH, Input.OVER): (State.SILENCE, Action.END),
+    (State.SPEECH, Input.WORDLESS): (State.SPEECH, Action.CUT),
     (State.SPEECH, Input.FULL): (State.SPEECH, Action.SPLIT),
     (State.PAUSE, Input.VOICED): (State.SPEECH, Action.NONE),
     (State.PAUSE, Input.QUIET): (State.PAUSE, Action.NONE),
     (State.PAUSE, Input.OVER): (State.SILENCE, Action.END),
+    (State.PAUSE, Input.WORDLESS): (State.PAUSE, Action.CUT),
     (State.PAUSE, Input.FULL): (State.PAUSE, Action.SPLIT),
 }
 
@@ -117,6 +131,8 @@ class Endpointer:
         self._pause = 0  # quiet frames at the end of the open utterance
         self._start = first_frame
         self._protected = first_frame
+        self._words_end: int | None = None  # frame after the last word of the open utterance, if it has any …
+        self._heard = first_frame  # … as far as the recogniser has heard it
         self._probabilities: list[float] = []  # of the open utterance, one a frame
 
     @property
@@ -130,6 +146,15 @@ class Endpointer:
     def protect(self, frame: int) -> None:
         """What lies before `frame` has been shown for good: a split comes after it."""
         self._protected = max(self._protected, frame)
+
+    def heard(self, words_end: int, upto: int) -> None:
+        """The recogniser has heard the open utterance up to a frame, and found its last word to end before another."""
+        self._words_end, self._heard = words_end, upto
+
+    @property
+    def pause(self) -> int:
+        """Quiet frames at the end of the utterance that is open, or was last."""
+        return self._pause
 
     def feed(self, probability: float) -> list[Started | Ended]:
         """The next frame is speech with this probability."""
@@ -169,6 +194,8 @@ class Endpointer:
         length = frame + 1 - self._start
         if not voiced and self._pause >= self._wanted_pause(length):
             return Input.OVER
+        if self._words_end is not None and self._heard - self._words_end >= self._rules.wordless:
+            return Input.WORDLESS
         if length >= self._rules.maximum:
             return Input.FULL
         return Input.VOICED if voiced else Input.QUIET
@@ -190,8 +217,10 @@ class Endpointer:
                 return [self._open(max(self._floor, onset - self._rules.pre_roll))]
             case Action.END:
                 return [self._close(frame + 1, "pause")]
+            case Action.CUT:
+                return self._split(self._place_after_words(frame + 1))
             case Action.SPLIT:
-                return self._split(frame + 1)
+                return self._split(self._quietest_place(frame + 1))
             case _ if not self.is_open:
                 self._forget_old()
             case _:
@@ -202,6 +231,7 @@ class Endpointer:
         del self._probabilities[: len(self._probabilities) - (self._next - start)]
         self._start = self._protected = start
         self._pause = 0
+        self._words_end = None
         return Started(start)
 
     def _close(self, end: int, reason: Reason) -> Ended:
@@ -209,12 +239,15 @@ class Endpointer:
         del self._probabilities[: end - self._start]
         return Ended(end, reason)
 
-    def _split(self, end: int) -> list[Started | Ended]:
-        place = self._quietest_place(end)
-        pause = self._pause
+    def _split(self, place: int) -> list[Started | Ended]:
+        pause, end = self._pause, self._next
         events: list[Started | Ended] = [self._close(place, "split"), self._open(place)]
         self._pause = min(pause, end - place)
         return events
+
+    def _place_after_words(self, end: int) -> int:
+        assert self._words_end is not None, "there are words"
+        return min(max(self._words_end + _AFTER_WORDS, self._protected, self._start + 1), end)
 
     def _quietest_place(self, end: int) -> int:
         """Boundary before the quietest three frames of the last third; `end` where nothing else is allowed."""

@@ -24,10 +24,15 @@ class Utterance:
     start_frame: int
     pcm: bytearray = field(default_factory=bytearray, repr=False)  # s16le, whole frames
     ended: Reason | None = None
+    pause_frames: int = 0  # quiet ones at its end
 
     @property
     def end_frame(self) -> int:
         return self.start_frame + len(self.pcm) // FRAME_BYTES
+
+    @property
+    def pause_ms(self) -> int:
+        return self.pause_frames * FRAME_MS
 
     @property
     def start_ms(self) -> int:
@@ -54,6 +59,11 @@ class Segmenter:
         """Words up to here on the session's timeline are shown for good: no split before."""
         self._endpointer.protect(-(-end_ms // FRAME_MS))
 
+    def heard(self, words_end_ms: int, upto_ms: int) -> None:
+        """The recogniser has heard the open utterance up to a time, and found its last word to end before another."""
+        if self._open is not None:
+            self._endpointer.heard(-(-words_end_ms // FRAME_MS), upto_ms // FRAME_MS)
+
     def feed(self, frame: Frame, probability: float) -> list[Utterance]:
         """Utterances that open with this frame. Those that end are marked so by `ended`."""
         opened = self._bridge(frame.index)
@@ -78,7 +88,11 @@ class Segmenter:
         self._recent.append(pcm)
         if self._open is not None:
             self._open.pcm += pcm
-        return self._apply(self._endpointer.feed(probability))
+        utterance = self._open
+        opened = self._apply(self._endpointer.feed(probability))
+        if utterance is not None and utterance.ended != "split":
+            utterance.pause_frames = self._endpointer.pause
+        return opened
 
     def _apply(self, events: list[Started | Ended]) -> list[Utterance]:
         opened: list[Utterance] = []

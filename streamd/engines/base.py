@@ -29,6 +29,7 @@ class Context:
     start_s: float = 0.0  # of the utterance, on the session's timeline
     continues: bool = False  # it was split from the one before: nobody paused
     waiting: int = 0  # utterances that wait for this one's final
+    thorough: bool = False  # the speaker pauses: guess as carefully as for the last call, it may be the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Hypothesis:
     timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics
     evidence: Evidence = field(default_factory=Evidence)  # of the language; empty where none was detected
     fallback: bool = False  # not of the engine that the sound asked for; never said by an engine itself
+    thorough: bool = False  # as good as the last call's, if nothing is said any more
 
     @property
     def text(self) -> str:

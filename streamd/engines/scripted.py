@@ -230,11 +230,12 @@ class ScriptedEngine:
         with self._lock:
             heard_s = self._hear(utterance_id, len(new_pcm), last, first) / SAMPLE_RATE
             entry = self._entry(utterance_id, heard_s)
-        words = _after(context.committed, entry.shown(heard_s, last), heard_s)
+        thorough = last or context.thorough
+        words = _after(context.committed, entry.shown(heard_s, thorough), heard_s)
         took_ms = 1_000 * (time.perf_counter() - started)
         heard = Evidence({entry.language: 1.0} if entry.language and not context.language else {}, heard_s)
         language = context.language or (likeliest(weigh(context.languages, heard)) if heard.probabilities else None)
-        return Hypothesis(tuple(words), self.name, language, heard_s, {"decoder": took_ms}, heard)
+        return Hypothesis(tuple(words), self.name, language, heard_s, {"decoder": took_ms}, heard, thorough=thorough)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""

@@ -16,10 +16,10 @@ import numpy as np
 
 from streamd.core.audio import Pcm
 from streamd.core.languages import Evidence, likeliest, weigh
-from streamd.core.words import spelled
+from streamd.core.words import join, spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
 from streamd.engines.spans import TokenSpan, without_loop
-from streamd.engines.whisper import hotwords
+from streamd.engines.whisper import hotwords, window
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.languages import check, check_target, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
@@ -60,6 +60,7 @@ class _State:
     mel: LogMel
     language: str | None = None
     evidence: Evidence = field(default_factory=Evidence)
+    words: tuple[HypothesisWord, ...] = ()  # of the last guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,14 @@ class WhisperEngine:
             raise UnknownUtterance(utterance_id)
         if last:
             del self._open[utterance_id]
-        watch = _Stopwatch()
+        watch, thorough = _Stopwatch(), last or context.thorough
         state.mel.feed(new_pcm)
         heard_s = state.mel.seconds
         words: tuple[HypothesisWord, ...] = ()
         if heard_s >= MIN_SOUND_S:
-            words = self._guess(state, last, context, watch)
-        return Hypothesis(words, self.name, state.language, heard_s, watch.ms, state.evidence)
+            words = self._final(state, context, watch) if thorough else self._partial(state, context, watch)
+            state.words = words
+        return Hypothesis(words, self.name, state.language, heard_s, watch.ms, state.evidence, thorough=thorough)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""
@@ -129,29 +131,34 @@ class WhisperEngine:
         for last in (False, True):
             self.advance("warm-up", noise, last, Context(), first=not last)
 
-    def _guess(self, state: _State, last: bool, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
-        heard = self._encode(state, context, watch)
-        if not last:
-            return self._words(heard, context, last, watch)
-        words = self._last_words(heard, context, watch)
+    def _partial(self, state: _State, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+        """What was committed long ago is not heard again."""
+        before = state.words[: window.settled(state.words, context.committed)]
+        start_s = window.start_s(state.words, len(before))
+        committed = context.committed[len(join(before)) :].lstrip()
+        heard = self._encode(state, context, watch, start_s)
+        words = self._words(heard, replace(context, committed=committed), False, watch)
+        return (*before, *(_later(word, start_s) for word in words))
+
+    def _final(self, state: _State, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+        words = self._last_words(self._encode(state, context, watch), context, watch)
         while words and words[-1].start_s + LONGEST_WORD_S < state.mel.seconds:
             # No word is so long: Whisper likes to stop at a pause and leave the rest unheard.
             start_s = words[-1].start_s + LONGEST_WORD_S / 2
-            rest = self._words(
-                self._encode(state, context, watch, start_s), replace(context, committed=""), last, watch
-            )
+            heard = self._encode(state, context, watch, start_s)
+            rest = self._words(heard, replace(context, committed=""), True, watch)
             if not rest:
                 break
             words = (*words[:-1], replace(words[-1], end_s=start_s), *(_later(word, start_s) for word in rest))
         return words
 
     def _encode(self, state: _State, context: Context, watch: _Stopwatch, start_s: float = 0.0) -> _Heard:
-        window = state.mel.window(PADDING_S, start_s)
+        mel = state.mel.window(PADDING_S, start_s)
         watch.lap("features")
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(window[np.newaxis]))
+        encoded = self._model.encode(ctranslate2.StorageView.from_array(mel[np.newaxis]))
         watch.lap("encoder")
         self._settle_language(state, encoded, context)
-        return _Heard(encoded, window.shape[1], state.mel.seconds - start_s, state.language)
+        return _Heard(encoded, mel.shape[1], state.mel.seconds - start_s, state.language)
 
     def _last_words(self, heard: _Heard, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
         """Words for the final. They begin with what was committed."""
