@@ -9,7 +9,7 @@ from platformdirs import user_data_path, user_state_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from streamd.core.languages import TAGS
-from streamd.core.stabilise import Preset
+from streamd.core.policy import Preset
 from streamd.core.vocabulary import vocabulary
 
 Port = Annotated[int, Field(ge=0, le=65_535)]

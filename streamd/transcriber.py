@@ -19,8 +19,9 @@ from streamd.bridge import EngineFailed
 from streamd.core.events import Final, Gap, Partial, Status, Word
 from streamd.core.languages import Belief, expecting, onwards, weigh
 from streamd.core.log import Log
+from streamd.core.policy import PRESETS
 from streamd.core.segment import Segmenter, Utterance
-from streamd.core.stabilise import PRESETS, Caption, Stabiliser
+from streamd.core.stabilise import Caption, Stabiliser
 from streamd.engines.base import Context, Hypothesis, HypothesisWord
 from streamd.feed import Feed
 from streamd.metrics import Metrics

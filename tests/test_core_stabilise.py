@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.stabilise import PRESETS, Policy, Stabiliser, chance
+from streamd.core.policy import Policy
+from streamd.core.stabilise import Stabiliser, chance
 from streamd.core.words import HypothesisWord, join
 
 texts = st.sampled_from(
@@ -178,10 +179,3 @@ def test_a_chance_is_a_probability_that_grows_with_the_evidence(
     assert 0 < known < 1
     assert chance(confidence, guesses + 1, age_s, newest=newest) >= known
     assert chance(min(1.0, confidence + 0.1), guesses, age_s, newest=newest) >= known
-
-
-def test_a_calmer_preset_asks_for_more() -> None:
-    fast, balanced, calm = (PRESETS[name] for name in ("fast", "balanced", "calm"))
-    assert fast.show < balanced.show < calm.show
-    assert fast.show_after_s < balanced.show_after_s < calm.show_after_s
-    assert balanced == Policy()
