@@ -46,7 +46,7 @@ class Metrics:
         # recognition
         self.stage_seconds = Histogram(
             "streamd_stage_seconds",
-            "Time spent in one stage: vad, queue, engine_partial, engine_final, journal, and the engine's own.",
+            "Time spent in a stage: vad, queue, engine_partial, _final, _decision, journal, and the engine's own.",
             ["stage"],
             registry=self.registry,
             buckets=STAGE_BUCKETS_S,
@@ -54,7 +54,7 @@ class Metrics:
         self.engine_calls = self._new(
             Counter,
             "engine_calls",
-            "Engine calls by kind (partial, final) and outcome (ok, replayed, deadline, died, failed).",
+            "Engine calls by kind (partial, final, decision) and outcome (ok, replayed, deadline, died, failed).",
             "kind",
             "outcome",
         )

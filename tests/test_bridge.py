@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from streamd.bridge import EngineFailed, EngineHost, keeper, link
+from streamd.core.tools.tool import Tool, ToolCall
 from streamd.engines import pipe
 from streamd.engines.base import Context, EngineSpec
 from streamd.errors import UnavailableError
@@ -504,3 +505,45 @@ async def test_calls_that_wait_are_refused_when_the_engine_does_not_load() -> No
             await waiting
         assert host.state == "failed"
         await host.close()
+
+
+# tools
+
+STOP = [Tool("stop", "Stops.")]
+ASKS: dict[str, object] = {"utterances": [{"text": "stop", "call": {"name": "stop"}}, "go on"]}
+
+
+async def test_after_an_utterance_a_tool_is_chosen() -> None:
+    metrics = Metrics()
+    async with host(ASKS, metrics=metrics) as engine:
+        for name, call in (("u", ToolCall("stop", {})), ("v", None)):
+            await say(engine, 1, name, last=True)
+            assert (await engine.decide(name, sound(1), STOP, Context())).call == call
+        assert await say(engine, 1, "u", last=True) == "stop"  # the choice left nothing behind
+    decisions = {"kind": "decision", "outcome": "ok"}
+    assert metrics.registry.get_sample_value("streamd_engine_calls_total", decisions) == 2
+
+
+async def test_a_tool_is_chosen_in_the_middle_of_an_utterance() -> None:
+    async with host(ASKS) as engine:
+        await say(engine, 1)
+        assert (await engine.decide("u", sound(1), STOP, Context())).call == ToolCall("stop", {})
+        assert await say(engine, 2, last=True) == "stop"
+
+
+async def test_a_worker_that_dies_of_a_choice_is_asked_again(tmp_path: Path) -> None:
+    dies = {"memory": str(tmp_path / "memory"), "faults": [{"call": 2, "kind": "exit"}]}
+    async with host(ASKS | dies) as engine:
+        await say(engine, 1, last=True)
+        first = process(engine)
+        assert (await engine.decide("u", sound(1), STOP, Context())).call == ToolCall("stop", {})
+        assert await gone(first)
+        assert engine.respawns == 1
+
+
+async def test_a_choice_that_fails_again_and_again_is_given_up() -> None:
+    faults = [{"call": number, "kind": "raise"} for number in (1, 2, 3)]
+    async with host(ASKS | {"faults": faults}) as engine:
+        with pytest.raises(EngineFailed, match="the script says that this call fails"):
+            await engine.decide("u", sound(1), STOP, Context())
+        assert (await engine.decide("u", sound(1), STOP, Context())).call == ToolCall("stop", {})

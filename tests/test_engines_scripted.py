@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamd.core.tools.tool import Tool, ToolCall
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
 from streamd.engines.scripted import REMEMBERED, ScriptedEngine, build
 from streamd.errors import ConfigError
@@ -109,6 +110,20 @@ def test_it_goes_on_from_what_was_shown_for_good(committed: str, tail: str, seco
 def test_what_was_shown_replaces_as_many_words() -> None:
     assert hear(build({"utterances": [LAMP]}), 1, committed="ramp").text == "ramp off"
     assert hear(build({"utterances": [LAMP]}), 1, committed="a long ramp").text == "a long ramp"
+
+
+def test_an_utterance_may_ask_for_a_call() -> None:
+    on = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}
+    engine = build({"utterances": [{"text": "light", "call": {"name": "light", "arguments": {"on": True}}}, "hello"]})
+    for utterance in ("u", "v"):
+        hear(engine, 1, utterance, last=True)
+    sound = np.zeros(16_000, np.int16)
+    asked = engine.decide("u", sound, [Tool("light", "", on)], Context())
+    assert (asked.call, asked.margin, asked.problem) == (ToolCall("light", {"on": True}), 5.0, None)
+    assert engine.decide("v", sound, [Tool("light", "", on)], Context()).call is None
+    unknown = engine.decide("u", sound, [Tool("light", "")], Context())
+    assert unknown.call is None
+    assert unknown.problem is not None
 
 
 def test_open_and_closed_utterances() -> None:

@@ -17,12 +17,15 @@ import psutil
 import pytest
 
 from streamd.bridge.link import ONE_THREAD_EACH
+from streamd.core.tools.tool import Tool, ToolCall
 from streamd.engines import worker
 from streamd.engines.base import Context, EngineSpec, Hypothesis
 from streamd.engines.pipe import (
     HEADER,
     Advance,
     Channel,
+    Decide,
+    Decided,
     Failed,
     Forget,
     Message,
@@ -98,6 +101,23 @@ def test_calls_are_answered(daemon: Channel) -> None:
     assert text(daemon.receive()) == "one two three four five"
     daemon.send(request(3, first=False))
     assert daemon.receive() == Unknown(3)
+
+
+def test_tools_are_chosen_from(daemon: Channel) -> None:
+    loaded(daemon, EngineSpec("scripted", {"utterances": [{"text": "stop", "call": {"name": "stop"}}]}))
+    daemon.send(Decide(1, "u", SECOND, (Tool("stop", ""),), Context()))
+    reply = daemon.receive()
+    assert isinstance(reply, Decided)
+    assert (reply.call, reply.decision.call) == (1, ToolCall("stop", {}))
+
+
+def test_an_engine_that_cannot_call_tools(
+    daemon: Channel, fake: Callable[[Callable[..., object]], EngineSpec], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded(daemon, fake(lambda _: SimpleNamespace(name="deaf", warm_up=lambda: None)))
+    daemon.send(Decide(1, "u", SECOND, (Tool("stop", ""),), Context()))
+    assert daemon.receive() == Failed(1, "UnavailableError", "engine deaf can't call tools: use Gemma")
+    assert "engine failed in the choice among 1 tools for utterance u of 16000 samples" in caplog.text
 
 
 def test_forget_comes_before_what_follows_it(daemon: Channel) -> None:

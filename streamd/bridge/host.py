@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,8 +15,9 @@ from typing import Self
 from streamd.bridge.keeper import Keeper, State
 from streamd.bridge.link import WorkerGone, WorkerLink
 from streamd.bridge.turns import Ticket, Turns
+from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.engines.base import Context, EngineSpec, Hypothesis
-from streamd.engines.pipe import Advance, Failed, PipeError, Reply, Result, Unknown
+from streamd.engines.pipe import Advance, Decide, Decided, Failed, PipeError, Reply, Result, Unknown
 from streamd.errors import StreamdError
 from streamd.metrics import Metrics
 
@@ -48,10 +49,19 @@ class _Call:
     pcm: bytes  # of the whole utterance
     last: bool
     context: Context
+    tools: tuple[Tool, ...] | None = None  # to choose from; None: a guess is wanted
 
     @property
     def kind(self) -> str:
+        if self.tools is not None:
+            return "decision"
         return "final" if self.last else "partial"
+
+    def request(self, number: int, heard_bytes: int, *, first: bool) -> Advance | Decide:
+        """What a worker is sent that has `heard_bytes` of the utterance."""
+        if self.tools is not None:
+            return Decide(number, self.utterance_id, self.pcm, self.tools, self.context)
+        return Advance(number, self.utterance_id, self.pcm[heard_bytes:], self.last, first, self.context)
 
 
 class _TryError(Exception):
@@ -155,12 +165,31 @@ class EngineHost:
             answered = False
             try:
                 hypothesis = await self._persist(call, utterance)
+                assert isinstance(hypothesis, Hypothesis)
                 answered = True
                 return hypothesis
             finally:
                 utterance.closed = last
                 if last and not answered:
                     self._free(utterance_id)
+
+    async def decide(
+        self, utterance_id: str, pcm: bytes | bytearray | memoryview, tools: Sequence[Tool], context: Context
+    ) -> ToolDecision:
+        """Which of `tools` a whole utterance asks for, if any. It comes in turn with finals.
+
+        `pcm` is as in `advance`; the engine makes use of what it knows of an utterance whose last call was just
+        answered. Raises EngineFailed when no try succeeded, and where the engine can't call tools.
+        """
+        call = _Call(utterance_id, bytes(pcm), True, context, tuple(tools))
+        unknown = utterance_id not in self._utterances
+        async with self._serialised(utterance_id) as utterance:
+            try:
+                decision = await self._persist(call, utterance)
+                assert isinstance(decision, ToolDecision)
+                return decision
+            finally:
+                utterance.closed = utterance.closed or unknown
 
     async def forget(self, utterance_id: str) -> None:
         """Free an utterance that gets no last call. Waits for its calls; unknown ones are ignored."""
@@ -189,7 +218,7 @@ class EngineHost:
             if utterance.closed and not utterance.users:
                 del self._utterances[utterance_id]
 
-    async def _persist(self, call: _Call, utterance: _Utterance) -> Hypothesis:
+    async def _persist(self, call: _Call, utterance: _Utterance) -> Hypothesis | ToolDecision:
         """Try until there is an answer, or no more tries."""
         if utterance.given_up and not call.last:
             raise EngineFailed(utterance.given_up)
@@ -198,7 +227,7 @@ class EngineHost:
         replay = 0
         while True:
             try:
-                hypothesis = await self._try(call, utterance, alone=alone)
+                answer = await self._try(call, utterance, alone=alone)
             except _TryError as error:
                 log.info("a %s failed: %s", call.kind, error)
                 alone = alone or error.outcome == "died"
@@ -209,9 +238,9 @@ class EngineHost:
                 replay += 1
             else:
                 self._count(call, "replayed" if replay else "ok")
-                return hypothesis
+                return answer
 
-    async def _try(self, call: _Call, utterance: _Utterance, *, alone: bool) -> Hypothesis:
+    async def _try(self, call: _Call, utterance: _Utterance, *, alone: bool) -> Hypothesis | ToolDecision:
         """One answer. A worker that was killed for another call's sake doesn't count as a try."""
         while True:
             async with self._turn(call, utterance, alone=alone) as link:
@@ -221,25 +250,24 @@ class EngineHost:
                     if not gone.killed:
                         raise _TryError("died", f"the worker {gone}") from gone
 
-    async def _ask(self, link: WorkerLink, call: _Call, utterance: _Utterance) -> Hypothesis:
+    async def _ask(self, link: WorkerLink, call: _Call, utterance: _Utterance) -> Hypothesis | ToolDecision:
         heard_bytes = 2 * utterance.samples
         first = utterance.worker is not link or heard_bytes > len(call.pcm)
-        new_pcm = call.pcm if first else call.pcm[heard_bytes:]
         utterance.worker = None  # until it has answered
         started = time.perf_counter()
-        request = Advance(next(self._numbers), call.utterance_id, new_pcm, call.last, first, call.context)
+        request = call.request(next(self._numbers), 0 if first else heard_bytes, first=first)
         match await self._in_time(link, request):
-            case Result(_, hypothesis):
+            case Result(_, answer) | Decided(_, answer):
                 self._keeper.praise()
-                self._observe(call, hypothesis, time.perf_counter() - started)
+                self._observe(call, answer.timings_ms, time.perf_counter() - started)
                 utterance.worker, utterance.samples = None if call.last else link, len(call.pcm) // 2
-                return hypothesis
+                return answer
             case Unknown():
                 raise _TryError("failed", "the worker does not know the utterance")
             case Failed(_, kind, message):
                 raise _TryError("failed", f"{kind}: {message}")
 
-    async def _in_time(self, link: WorkerLink, request: Advance) -> Reply:
+    async def _in_time(self, link: WorkerLink, request: Advance | Decide) -> Reply:
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await link.call(request)
@@ -294,9 +322,9 @@ class EngineHost:
         if self._metrics:
             self._metrics.engine_calls.labels(call.kind, outcome).inc()
 
-    def _observe(self, call: _Call, hypothesis: Hypothesis, took_s: float) -> None:
+    def _observe(self, call: _Call, timings_ms: Mapping[str, float], took_s: float) -> None:
         self._observe_stage(f"engine_{call.kind}", took_s)
-        for stage, took_ms in hypothesis.timings_ms.items():
+        for stage, took_ms in timings_ms.items():
             self._observe_stage(stage, took_ms / 1000)
 
     def _observe_stage(self, stage: str, took_s: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from streamd.core.audio import Pcm
 from streamd.core.languages import Belief, Evidence
+from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.core.words import HypothesisWord, join
 
-__all__ = ["Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "Task", "UnknownUtterance"]
+__all__ = ["CallsTools", "Context", "Engine", "EngineSpec", "Hypothesis", "HypothesisWord", "Task", "UnknownUtterance"]
 
 Task = Literal["transcribe", "translate"]
 """Words as they were spoken, or what they mean in another language."""
@@ -73,6 +75,19 @@ class Engine(Protocol):
 
     def warm_up(self) -> None:
         """Pay one-time costs, so that the first caption is not slower than the later ones."""
+        ...
+
+
+@runtime_checkable
+class CallsTools(Protocol):
+    """What an engine also implements if its model can call tools."""
+
+    def decide(self, utterance_id: str, pcm: Pcm, tools: Sequence[Tool], context: Context) -> ToolDecision:
+        """Which of `tools` an utterance asks for, if any. Meant for when its last call was answered.
+
+        `pcm` is all of its sound (int16, 16 kHz, shape (n,)); what is left of that call, if anything, is made use of.
+        Raises ConfigError for tools whose calls can't be kept to their schemas.
+        """
         ...
 
 

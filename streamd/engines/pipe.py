@@ -3,8 +3,9 @@
 A message is four bytes of length (big-endian) and a pickled dataclass of this file. Pickle is safe here: the socket
 pair has no name, so only the daemon and the child that it started from the same source can write to it.
 
-    daemon → worker   EngineSpec, then any number of Advance and Forget
-    worker → daemon   Ready or Unavailable, then one Result, Unknown or Failed for every Advance, in any order
+    daemon → worker   EngineSpec, then any number of Advance, Decide and Forget
+    worker → daemon   Ready or Unavailable, then for every Advance one Result, Unknown or Failed, and for every Decide
+                      one Decided or Failed, in any order
 
 Either side ends the conversation by closing its end.
 """
@@ -17,6 +18,7 @@ import struct
 import threading
 from dataclasses import dataclass
 
+from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.engines.base import Context, EngineSpec, Hypothesis
 
 LIMIT_BYTES = 32 * 1024 * 1024  # 17 minutes of sound; an utterance has less than one
@@ -36,6 +38,17 @@ class Advance:
     pcm: bytes
     last: bool
     first: bool
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """`CallsTools.decide`, with a number that its reply repeats. `pcm` is s16le at 16 kHz: the whole utterance."""
+
+    call: int
+    utterance_id: str
+    pcm: bytes
+    tools: tuple[Tool, ...]
     context: Context
 
 
@@ -68,6 +81,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    call: int
+    decision: ToolDecision
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """The engine raised UnknownUtterance."""
 
@@ -83,8 +102,8 @@ class Failed:
     message: str
 
 
-Reply = Result | Unknown | Failed
-Request = Advance | Forget
+Reply = Result | Decided | Unknown | Failed
+Request = Advance | Decide | Forget
 Message = EngineSpec | Request | Ready | Unavailable | Reply
 _BROKEN = (
     pickle.UnpicklingError,
@@ -98,7 +117,7 @@ _BROKEN = (
 )
 """What pickle raises at bytes that it did not write."""
 
-_MESSAGES = (EngineSpec, Advance, Forget, Ready, Unavailable, Result, Unknown, Failed)
+_MESSAGES = (EngineSpec, Advance, Decide, Forget, Ready, Unavailable, Result, Decided, Unknown, Failed)
 
 
 def pack(message: Message) -> bytes:

@@ -10,6 +10,7 @@ Options, and the keys of a script (TOML, or JSON by its suffix; a JSON list is a
     word_s = 0.4
     id = "default/7"         # only for the utterance of this name, which gets no other
     language = "en"          # that is heard; the context may know better
+    call = { name = "light", arguments = { on = true } }  # what it asks for, once there is such a tool
     [[utterances]]
     words = [{ text = " on", start_s = 0.2, end_s = 0.5, confidence = 0.8, at_first = " off", until_s = 1.0 }]
     [[faults]]
@@ -33,16 +34,18 @@ import socket
 import threading
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamd.core.audio import SAMPLE_RATE, Pcm
 from streamd.core.languages import Evidence, likeliest, weigh
+from streamd.core.tools.tool import Tool, ToolCall, ToolDecision
+from streamd.core.tools.valid import CallError, check
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, UnknownUtterance
 from streamd.errors import ConfigError
 
@@ -86,6 +89,14 @@ class Word(_Table):
         )
 
 
+class Call(_Table):
+    """A tool call of a script."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    margin: float = 5.0
+
+
 class Entry(_Table):
     """What one utterance says: words with times, or a text to be spread over it."""
 
@@ -94,6 +105,7 @@ class Entry(_Table):
     word_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = WORD_S
     id: str | None = None
     language: str | None = None
+    call: Call | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -222,10 +234,7 @@ class ScriptedEngine:
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
         """See Engine.advance."""
-        with self._lock:
-            self._calls += 1
-            call = self._calls
-        self._break(call, utterance_id)
+        self._count_call(utterance_id)
         started = time.perf_counter()
         with self._lock:
             heard_s = self._hear(utterance_id, len(new_pcm), last, first) / SAMPLE_RATE
@@ -237,6 +246,26 @@ class ScriptedEngine:
         language = context.language or (likeliest(weigh(context.languages, heard)) if heard.probabilities else None)
         return Hypothesis(tuple(words), self.name, language, heard_s, {"decoder": took_ms}, heard, thorough=thorough)
 
+    def decide(
+        self,
+        utterance_id: str,
+        pcm: Pcm,
+        tools: Sequence[Tool],
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> ToolDecision:
+        """See CallsTools.decide. A call that is against the tools' schemas is none."""
+        self._count_call(utterance_id)
+        with self._lock:
+            said = self._entry(utterance_id, len(pcm) / SAMPLE_RATE).call
+        if said is None:
+            return ToolDecision(None, margin=-5.0)
+        call = ToolCall(said.name, said.arguments)
+        try:
+            check(call, tools)
+        except CallError as error:
+            return ToolDecision(None, said.margin, problem=str(error))
+        return ToolDecision(call, said.margin)
+
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""
         with self._lock:
@@ -245,6 +274,12 @@ class ScriptedEngine:
     def warm_up(self) -> None:
         """See Engine.warm_up. Nothing is slow at first here, but it is where faults of loading happen."""
         self._break(0, None)
+
+    def _count_call(self, utterance_id: str) -> None:
+        with self._lock:
+            self._calls += 1
+            call = self._calls
+        self._break(call, utterance_id)
 
     def _hear(self, utterance_id: str, samples: int, last: bool, first: bool) -> int:
         if first:

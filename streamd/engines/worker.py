@@ -21,10 +21,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from streamd.engines.base import Engine, EngineSpec, UnknownUtterance
+from streamd.engines.base import CallsTools, Engine, EngineSpec, UnknownUtterance
 from streamd.engines.pipe import (
     Advance,
     Channel,
+    Decide,
+    Decided,
     Failed,
     Forget,
     Message,
@@ -35,7 +37,7 @@ from streamd.engines.pipe import (
     Unavailable,
     Unknown,
 )
-from streamd.errors import StreamdError
+from streamd.errors import StreamdError, UnavailableError
 
 log = logging.getLogger("streamd.worker")
 
@@ -77,6 +79,8 @@ class Worker:
                 return self._load(message)
             case Advance():
                 return _advance(self._loaded(), message)
+            case Decide():
+                return _decide(self._loaded(), message)
             case Forget():
                 self._loaded().forget(message.utterance_id)
                 return None
@@ -117,6 +121,13 @@ def _advance(engine: Engine, request: Advance) -> Reply:
     return Result(request.call, hypothesis)
 
 
+def _decide(engine: Engine, request: Decide) -> Reply:
+    if not isinstance(engine, CallsTools):
+        raise UnavailableError(f"engine {engine.name} can't call tools: use Gemma")
+    pcm = np.frombuffer(request.pcm, dtype="<i2")  # (n,)
+    return Decided(request.call, engine.decide(request.utterance_id, pcm, request.tools, request.context))
+
+
 def _failure(message: Message, error: Exception) -> Message | None:
     """What the daemon is told. It explains a StreamdError to the user; the rest is explained by the traceback here."""
     if isinstance(message, EngineSpec) and isinstance(error, StreamdError):
@@ -125,7 +136,7 @@ def _failure(message: Message, error: Exception) -> Message | None:
     match message:
         case EngineSpec():
             return Unavailable(f"engine {message.kind} can't be loaded: {type(error).__name__}: {error}")
-        case Advance():
+        case Advance() | Decide():
             return Failed(message.call, type(error).__name__, str(error))
     return None
 
@@ -136,6 +147,8 @@ def _describe(message: Message) -> str:
             return f"loading {message.kind}"
         case Advance(utterance_id=name, pcm=pcm, first=first, last=last):
             return f"advance of utterance {name} by {len(pcm) // 2} samples (first={first}, last={last})"
+        case Decide(utterance_id=name, pcm=pcm, tools=tools):
+            return f"the choice among {len(tools)} tools for utterance {name} of {len(pcm) // 2} samples"
     return type(message).__name__
 
 
