@@ -1,0 +1,181 @@
+"""The engines of one daemon: started, measured, watched, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from streamd.bridge import EngineFailed, in_thread
+from streamd.core.audio import SAMPLE_RATE
+from streamd.core.route import Health, Reason, Role, Rules, State
+from streamd.core.vitals import Vitals
+from streamd.engines.base import Context, Hypothesis
+from streamd.errors import UnavailableError
+from streamd.metrics import Metrics
+
+OnChange = Callable[[State, str], None]
+"""Told an engine's state and what there is to say about it."""
+
+BYTES_A_SECOND = 2 * SAMPLE_RATE
+
+_NOTES = {
+    Reason.SHORT: "{name} hears short utterances",
+    Reason.ONLY: "{name} is the only engine",
+    Reason.WISH: "{name} is what the pipeline asks for",
+    Reason.SESSION: "{name} hears long sessions",
+    Reason.SPEECH: "{name} hears long speech without a pause",
+    Reason.SLOW: "{name} instead of {other}, which can't keep up",
+    Reason.LOADING: "{name} until {other} has loaded",
+    Reason.LOST: "{name} until {other} is steady again",
+    Reason.FAILED: "{name} instead of {other}, which failed",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Host(Protocol):
+    """What the router needs of bridge.EngineHost."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def advance(self, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis: ...
+
+    async def forget(self, utterance_id: str) -> None: ...
+
+
+class Engines:
+    """Starts the engines and knows how they do.
+
+    `hosts` makes the host of each role. `on_change` is called at every change of an engine and at every switch.
+    `sample` is sound (s16le, 16 kHz) by which the engine for short utterances is measured when it has loaded; it is
+    asked for in a thread, and only where there is a choice. `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        hosts: Mapping[Role, Callable[[OnChange], Host]],
+        metrics: Metrics,
+        *,
+        rules: Rules | None = None,
+        wish: Role | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        sample: Callable[[], bytes] = bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rules = rules or Rules()
+        self.wish = wish
+        self.clock = clock
+        self._metrics = metrics
+        self._on_change = on_change
+        self._sample = sample
+        self.watchers: set[Callable[[], None]] = set()  # called when an engine has come or gone
+        self._unmeasured = {Role.SHORT} if len(hosts) > 1 else set()
+        self.vitals = {role: Vitals(self.rules) for role in hosts}
+        self.hosts = {role: make(self._watching(role)) for role, make in hosts.items()}
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def state(self) -> State:
+        """That of the engine that is best off."""
+        states: tuple[State, ...] = ("ready", "starting", "respawning", "failed")
+        return next((state for state in states if self._is_any(state)), "closed")
+
+    @property
+    def name(self) -> str:
+        """Of the engine that is best off."""
+        return next(host.name for host in self.hosts.values() if host.state == self.state)
+
+    async def start(self) -> None:
+        """Start the engines, the lighter one first. Raises UnavailableError if none can be loaded."""
+        errors = []
+        for role in (Role.LONG, Role.SHORT):
+            if role in self.hosts:
+                try:
+                    await self._start(role)
+                except UnavailableError as error:
+                    errors.append(error)
+        if len(errors) == len(self.hosts):
+            raise errors[0] if len(errors) == 1 else UnavailableError("; ".join(map(str, errors)))
+        for fault in errors:
+            _log.warning("%s hears everything: %s", self.name, fault)
+
+    async def close(self) -> None:
+        """End the engines. No process is left."""
+        await asyncio.gather(*(host.close() for host in self.hosts.values()))
+
+    def health(self, role: Role, now_s: float) -> Health:
+        """The facts about an engine; absent if nobody fills that role."""
+        return self.vitals[role].health(now_s) if role in self.vitals else Health()
+
+    def switched(self, session: str, role: Role, reason: Reason, note: str) -> None:
+        """Another engine hears this session from now on."""
+        _log.info("engine session=%s: %s", session, note)
+        self._metrics.switches.labels(self.hosts[role].name, reason.value).inc()
+        self._on_change()
+
+    def note(self, role: Role, reason: Reason) -> str:
+        """What readers are told of a choice."""
+        other = self.hosts.get(role.other)
+        return _NOTES[reason].format(name=self.hosts[role].name, other=other.name if other else "")
+
+    def _is_any(self, state: State) -> bool:
+        return any(host.state == state for host in self.hosts.values())
+
+    def _watching(self, role: Role) -> OnChange:
+        def changed(state: State, _detail: str) -> None:
+            if role not in self._unmeasured or state != "ready":
+                self.vitals[role].changed(state, self.clock())
+            for watcher in self.watchers:
+                watcher()
+            self._on_change()
+
+        return changed
+
+    async def _start(self, role: Role) -> None:
+        await self.hosts[role].start()
+        if role in self._unmeasured:
+            await self._measure(role)
+            self._unmeasured.remove(role)
+            self.vitals[role].changed(self.hosts[role].state, self.clock())
+            self._on_change()
+
+    async def _measure(self, role: Role) -> None:
+        """How quick an engine is that has just loaded, with a caption for every second of the sample."""
+        host, vitals = self.hosts[role], self.vitals[role]
+        pcm = await in_thread(self._sample)
+        ends = range(BYTES_A_SECOND, len(pcm) + 1, BYTES_A_SECOND)
+        try:
+            for end in ends:
+                began_s = self.clock()
+                await host.advance("sample", pcm[:end], end == ends[-1], Context())
+                vitals.worked(self.clock() - began_s, 1.0, self.clock())
+        except EngineFailed as error:
+            vitals.failed(self.clock())
+            _log.warning("%s failed when it was tried: %s", host.name, error)
+        vitals.loaded()
+        speed = vitals.health(self.clock()).speed
+        if speed is not None:
+            _log.info("engine %s takes %.2f s for a second of sound", host.name, speed)

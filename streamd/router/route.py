@@ -1,0 +1,147 @@
+"""One session's way to the engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from streamd.bridge import EngineFailed
+from streamd.core.route import Choice, Facts, Role, State, Talk, choose
+from streamd.engines.base import Context, Hypothesis
+from streamd.router.engines import BYTES_A_SECOND, Engines
+
+
+class Route:
+    """One session's recogniser, see transcriber.Recogniser. Its calls come one at a time."""
+
+    def __init__(self, engines: Engines, session: str) -> None:
+        self._engines = engines
+        self._session = session
+        self._talk = Talk(engines.rules.break_s)
+        self._last: Choice | None = None
+        self._utterance = ""
+        self._heard_bytes = 0  # of the utterance, by the engine that hears it
+        self._call: asyncio.Future[Hypothesis] | None = None
+        self._stays = False  # the call may not be moved to another engine
+        self._moves = False
+
+    @property
+    def name(self) -> str:
+        """Of the engine that hears, or would hear now."""
+        role = self._choice.role
+        return self._engines.name if role is None else self._engines.hosts[role].name
+
+    @property
+    def state(self) -> State:
+        """Of the engine that hears, or would hear now."""
+        role = self._choice.role
+        return self._engines.state if role is None else self._engines.hosts[role].state
+
+    @property
+    def note(self) -> str | None:
+        """Why it is this engine, where that is news or not as it should be."""
+        choice = self._choice
+        if choice.role is None or not (choice.fresh or choice.fallback):
+            return None
+        return self._engines.note(choice.role, choice.reason)
+
+    async def advance(self, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis:
+        """The guess of the engine that hears now. One that fails is replaced within the call.
+
+        Raises EngineFailed if no engine answers.
+        """
+        self._talk.hear(context.start_s, context.start_s + len(pcm) / BYTES_A_SECOND, continues=context.continues)
+        opening, self._utterance = utterance_id != self._utterance, utterance_id
+        if opening:
+            self._heard_bytes = 0
+        left: set[Role] = set()
+        unanswered: dict[Role, EngineFailed] = {}
+        while True:
+            choice = await self._decide(context, unanswered, opening=opening)
+            opening = False
+            if choice.role is None:
+                raise EngineFailed(self._why(unanswered))
+            self._stays = choice.role in left
+            try:
+                hypothesis = await self._ask(choice.role, utterance_id, pcm, last, context)
+            except EngineFailed as error:
+                self._engines.vitals[choice.role].failed(self._engines.clock())
+                unanswered[choice.role] = error
+                continue
+            if hypothesis is not None:
+                return replace(hypothesis, fallback=choice.fallback)
+            left.add(choice.role)
+
+    async def forget(self, utterance_id: str) -> None:
+        """Free an utterance that gets no last call."""
+        for host in self._engines.hosts.values():
+            await host.forget(utterance_id)
+
+    def _reconsider(self) -> None:
+        """An engine has come or gone: is the call under way still where it belongs? A worker at work is left alone."""
+        last, call = self._last, self._call
+        if call is None or last is None or last.role is None or self._stays:
+            return
+        if self._engines.hosts[last.role].state != "ready" and self._choice.role not in (None, last.role):
+            self._moves = True
+            call.cancel()
+
+    @property
+    def _choice(self) -> Choice:
+        return choose(self._facts(), self._last, self._engines.rules)
+
+    def _facts(self, waiting: int = 0, unanswered: frozenset[Role] = frozenset(), *, opening: bool = False) -> Facts:
+        now_s = self._engines.clock()
+        return Facts(
+            now_s,
+            short=self._engines.health(Role.SHORT, now_s),
+            long=self._engines.health(Role.LONG, now_s),
+            wish=self._engines.wish,
+            opening=opening,
+            age_s=self._talk.age_s,
+            unbroken_s=self._talk.unbroken_s,
+            waiting=waiting,
+            unanswered=unanswered,
+        )
+
+    async def _decide(self, context: Context, unanswered: Mapping[Role, object], *, opening: bool) -> Choice:
+        facts = self._facts(context.waiting, frozenset(unanswered), opening=opening)
+        before, choice = self._last, choose(facts, self._last, self._engines.rules)
+        self._last = choice
+        if before and before.role and choice.role and before.role is not choice.role:
+            self._heard_bytes = 0
+            self._engines.switched(
+                self._session, choice.role, choice.reason, self._engines.note(choice.role, choice.reason)
+            )
+            await self._engines.hosts[before.role].forget(self._utterance)
+        return choice
+
+    async def _ask(self, role: Role, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis | None:
+        """One engine's answer; None if its worker went and another engine can hear."""
+        began_s = self._engines.clock()
+        self._moves = False
+        self._call = asyncio.ensure_future(self._engines.hosts[role].advance(utterance_id, pcm, last, context))
+        self._engines.watchers.add(self._reconsider)
+        try:
+            hypothesis = await self._call
+        except asyncio.CancelledError:
+            if not self._moves or _is_cancelled():
+                raise
+            return None
+        finally:
+            self._call = None
+            self._engines.watchers.discard(self._reconsider)
+        now_s = self._engines.clock()
+        new_bytes, self._heard_bytes = len(pcm) - self._heard_bytes, len(pcm)
+        self._engines.vitals[role].worked(now_s - began_s, new_bytes / BYTES_A_SECOND, now_s)
+        return hypothesis
+
+    def _why(self, unanswered: Mapping[Role, EngineFailed]) -> str:
+        reasons = (unanswered.get(role) or host.detail for role, host in self._engines.hosts.items())
+        return "; ".join(str(reason) for reason in reasons)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
