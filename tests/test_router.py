@@ -160,7 +160,7 @@ async def test_an_engine_that_gives_up_is_replaced_within_the_call() -> None:
     assert (hypothesis.engine, hypothesis.fallback) == ("whisper", True)
     assert pair.long.calls == [("room/1", 2.0, "gemma")]
     assert pair.short.forgotten == ["room/1"]
-    assert pair.route.note == "whisper until gemma is steady again"
+    assert pair.route.note == "whisper instead of gemma, which failed"
     assert (pair.changes, pair.switches("whisper", "failed")) == (before + 1, 1)
     pair.short.failing = False
     assert [(await pair.say(1, seconds)).engine for seconds in (3, 4)] == ["whisper"] * 2
@@ -491,7 +491,7 @@ async def test_an_engine_whose_workers_are_killed_is_replaced_in_the_middle(monk
         assert (last.engine, last.fallback, stage.is_whole(last)) == ("a", False, True)
     assert ("a", "a hears short utterances") in stage.announcements
     registry = stage.metrics.registry
-    for engine, reason in (("b", "failed"), ("a", "short")):
+    for engine, reason in (("b", "lost"), ("a", "short")):
         labels = {"engine": engine, "reason": reason}
         assert registry.get_sample_value("streamd_switches_total", labels) == 1
 

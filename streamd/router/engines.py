@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
+from weakref import WeakSet
 
 from streamd.bridge import EngineFailed, in_thread
 from streamd.core.audio import SAMPLE_RATE
@@ -58,6 +59,12 @@ class Host(Protocol):
     async def forget(self, utterance_id: str) -> None: ...
 
 
+class Watcher(Protocol):
+    """Told when an engine has come or gone, for as long as it lives."""
+
+    def reconsider(self) -> None: ...
+
+
 class Engines:
     """Starts the engines and knows how they do.
 
@@ -83,7 +90,7 @@ class Engines:
         self._metrics = metrics
         self._on_change = on_change
         self._sample = sample
-        self.watchers: set[Callable[[], None]] = set()  # called when an engine has come or gone
+        self.watchers: WeakSet[Watcher] = WeakSet()
         self._unmeasured = {Role.SHORT} if len(hosts) > 1 else set()
         self.vitals = {role: Vitals(self.rules) for role in hosts}
         self.hosts = {role: make(self._watching(role)) for role, make in hosts.items()}
@@ -148,8 +155,9 @@ class Engines:
         def changed(state: State, _detail: str) -> None:
             if role not in self._unmeasured or state != "ready":
                 self.vitals[role].changed(state, self.clock())
-            for watcher in self.watchers:
-                watcher()
+            if state != "closed":  # all of them are closed together
+                for watcher in self.watchers:
+                    watcher.reconsider()
             self._on_change()
 
         return changed

@@ -22,9 +22,10 @@ class Route:
         self._last: Choice | None = None
         self._utterance = ""
         self._heard_bytes = 0  # of the utterance, by the engine that hears it
-        self._call: asyncio.Future[Hypothesis] | None = None
-        self._stays = False  # the call may not be moved to another engine
-        self._moves = False
+        self._left: set[tuple[Role, str]] = set()  # engines that may still know of an utterance
+        self._call: tuple[Role, asyncio.Future[Hypothesis]] | None = None
+        self._moves = False  # the call goes to another engine
+        engines.watchers.add(self)
 
     @property
     def name(self) -> str:
@@ -55,41 +56,46 @@ class Route:
         opening, self._utterance = utterance_id != self._utterance, utterance_id
         if opening:
             self._heard_bytes = 0
-        left: set[Role] = set()
+        moved: set[Role] = set()
         unanswered: dict[Role, EngineFailed] = {}
         while True:
-            choice = await self._decide(context, unanswered, opening=opening)
+            choice = self._decide(context.waiting, frozenset(unanswered), opening=opening)
             opening = False
+            await self._tidy()
             if choice.role is None:
                 raise EngineFailed(self._why(unanswered))
-            self._stays = choice.role in left
             try:
-                hypothesis = await self._ask(choice.role, utterance_id, pcm, last, context)
+                hypothesis = await self._ask(
+                    choice.role, utterance_id, pcm, last, context, may_move=choice.role not in moved
+                )
             except EngineFailed as error:
                 self._engines.vitals[choice.role].failed(self._engines.clock())
                 unanswered[choice.role] = error
                 continue
             if hypothesis is not None:
                 return replace(hypothesis, fallback=choice.fallback)
-            left.add(choice.role)
+            moved.add(choice.role)
 
     async def forget(self, utterance_id: str) -> None:
         """Free an utterance that gets no last call."""
         for host in self._engines.hosts.values():
             await host.forget(utterance_id)
 
-    def _reconsider(self) -> None:
-        """An engine has come or gone: is the call under way still where it belongs? A worker at work is left alone."""
-        last, call = self._last, self._call
-        if call is None or last is None or last.role is None or self._stays:
+    def reconsider(self) -> None:
+        """An engine has come or gone: who hears from now on? A worker at work is left alone."""
+        if self._last is None:
             return
-        if self._engines.hosts[last.role].state != "ready" and self._choice.role not in (None, last.role):
+        choice = self._decide()
+        if self._call is None:
+            return
+        role, call = self._call
+        if self._engines.hosts[role].state != "ready" and choice.role not in (None, role):
             self._moves = True
             call.cancel()
 
     @property
     def _choice(self) -> Choice:
-        return choose(self._facts(), self._last, self._engines.rules)
+        return self._last or choose(self._facts(opening=True), None, self._engines.rules)
 
     def _facts(self, waiting: int = 0, unanswered: frozenset[Role] = frozenset(), *, opening: bool = False) -> Facts:
         now_s = self._engines.clock()
@@ -105,33 +111,39 @@ class Route:
             unanswered=unanswered,
         )
 
-    async def _decide(self, context: Context, unanswered: Mapping[Role, object], *, opening: bool) -> Choice:
-        facts = self._facts(context.waiting, frozenset(unanswered), opening=opening)
+    def _decide(self, waiting: int = 0, unanswered: frozenset[Role] = frozenset(), *, opening: bool = False) -> Choice:
+        facts = self._facts(waiting, unanswered, opening=opening)
         before, choice = self._last, choose(facts, self._last, self._engines.rules)
         self._last = choice
         if before and before.role and choice.role and before.role is not choice.role:
             self._heard_bytes = 0
-            self._engines.switched(
-                self._session, choice.role, choice.reason, self._engines.note(choice.role, choice.reason)
-            )
-            await self._engines.hosts[before.role].forget(self._utterance)
+            self._left.add((before.role, self._utterance))
+            note = self._engines.note(choice.role, choice.reason)
+            self._engines.switched(self._session, choice.role, choice.reason, note)
         return choice
 
-    async def _ask(self, role: Role, utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis | None:
+    async def _tidy(self) -> None:
+        """Engines that are left need not remember the utterance."""
+        while self._left:
+            role, utterance_id = self._left.pop()
+            await self._engines.hosts[role].forget(utterance_id)
+
+    async def _ask(
+        self, role: Role, utterance_id: str, pcm: bytes, last: bool, context: Context, *, may_move: bool
+    ) -> Hypothesis | None:
         """One engine's answer; None if its worker went and another engine can hear."""
         began_s = self._engines.clock()
         self._moves = False
-        self._call = asyncio.ensure_future(self._engines.hosts[role].advance(utterance_id, pcm, last, context))
-        self._engines.watchers.add(self._reconsider)
+        call = asyncio.ensure_future(self._engines.hosts[role].advance(utterance_id, pcm, last, context))
+        self._call = (role, call) if may_move else None
         try:
-            hypothesis = await self._call
+            hypothesis = await call
         except asyncio.CancelledError:
             if not self._moves or _is_cancelled():
                 raise
             return None
         finally:
             self._call = None
-            self._engines.watchers.discard(self._reconsider)
         now_s = self._engines.clock()
         new_bytes, self._heard_bytes = len(pcm) - self._heard_bytes, len(pcm)
         self._engines.vitals[role].worked(now_s - began_s, new_bytes / BYTES_A_SECOND, now_s)
