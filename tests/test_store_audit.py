@@ -13,30 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.events import Command, CommandState, Gap
-from streamd.core.log import Log
 from streamd.store import LISTENED, Entry, Journal, broken
 from streamd.store.audit import FIRST, _digest
-
-
-def told(state: CommandState, command_id: str = "c1") -> Command:
-    return Command(command_id=command_id, state=state, name="set_speed", params={"rpm": 95}, utterance=1)
+from tests.audits import write_audit
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A journal in which two commands and a gap have happened, and in which it was listened for a while."""
     path = tmp_path / "journal.sqlite3"
-    with closing(Journal.open(path)) as journal:
-        loaded = journal.load("room", 1_000)
-        log = Log("room", loaded.epoch, next_seq=loaded.next_seq, write_ahead=True)
-        states: tuple[CommandState, ...] = ("proposed", "dispatched", "succeeded")
-        for number, state in enumerate(states):
-            log.append(told(state), 2_000 + number, json.dumps({"heard": f"set two {number}"}))
-            log.append(Gap(start_ms=0, end_ms=1, reason="overflow"), 2_500)
-        for _ in range(2):  # the second time changes nothing
-            journal.write("room", log.unconfirmed(), [], log.next_seq, 3_000)
-        journal.listened("room", '{"heard_ms": 600000}', 4_000)
+    write_audit(path)
     return path
 
 
@@ -48,7 +33,7 @@ def rows(path: Path) -> list[Entry]:
 def test_each_step_of_a_command_is_a_row_in_order(path: Path) -> None:
     entries = rows(path)
     assert [entry.id for entry in entries] == [1, 2, 3, 4]
-    assert [json.loads(entry.record).get("state") for entry in entries] == ["proposed", "dispatched", "succeeded", None]
+    assert [json.loads(entry.record).get("state") for entry in entries] == ["proposed", "confirmed", "succeeded", None]
     assert [entry.kind for entry in entries] == ["command"] * 3 + [LISTENED]
     assert broken(entries) is None
     line = json.loads(entries[1].json())

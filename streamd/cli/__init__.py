@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from streamd import __version__
-from streamd.cli import bench, commands, live, machine, recordings
+from streamd.cli import audit, bench, commands, live, machine, recordings
 from streamd.errors import StreamdError
 
 STDERR = 2
@@ -31,6 +31,7 @@ app.command()(machine.devices)
 app.command()(machine.check)
 app.command()(bench.bench)
 app.add_typer(machine.models, name="models")
+commands.commands.command()(audit.audit)
 app.add_typer(commands.commands, name="commands")
 
 
