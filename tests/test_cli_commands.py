@@ -33,6 +33,18 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return command
 
 
+def test_recordings_are_tried_beside_texts(run: Run, tiny_en: Path) -> None:
+    Path("robot.yaml").write_text(ROBOT)
+    recording = Path(__file__).parent / "data" / "goforward.flac"
+    arguments = ("robot.yaml", "--text", "Go forward 3 meters", "--audio", str(recording), "--model", str(tiny_en))
+    code, out, _ = run("try", *arguments, "--json")
+    said, heard = map(json.loads, out.splitlines())
+    assert code == 0
+    assert (said["decision"], said["params"]) == ("accept", {"metres": 3})
+    assert (heard["input"], heard["name"], heard["params"]) == (str(recording), "go", {"metres": 10})
+    assert heard["scores"].keys() == {"margin", "gap", "word", "certainty"}
+
+
 def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
     code, out, _ = run("lint", "press-line")
     assert code == 0
@@ -43,6 +55,15 @@ def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
     assert run("lint", "--strict", "press-line")[0] == 78
     assert run("test", "press-line") == (0, "28 of 28 tests passed\n", "")
 
+
+ROBOT = """\
+commands:
+  go:
+    sentences: ["go forward {metres} meters"]
+    params:
+      metres: {type: integer, minimum: 1, maximum: 20}
+    safety: {risk: low}
+"""
 
 PACK = """\
 commands:
@@ -93,11 +114,14 @@ def test_it_is_explained_in_words(run: Run) -> None:
     code, out, _ = run("try", "press-line", "--language", "en", "--text", "start press one")
     assert code == 0
     assert out.startswith("confirm start_press(press=press_1): a second person has to confirm it\n")
-    assert run("try", "press-line") == (2, "", "streamd: nothing to try: give --text TEXT\n")
+    assert run("try", "press-line") == (2, "", "streamd: nothing to try: give --text TEXT or --audio FILE\n")
 
 
 def test_options_come_before_or_after_the_pack() -> None:
     assert list(_spelt_out(["pack", "--text", "a", "b", "--json"])) == ["pack", "--text", "a", "--text", "b", "--json"]
+    assert list(_spelt_out(["p", "--audio", "a", "b", "--model", "m"])) == [
+        *("p", "--audio", "a", "--audio", "b", "--model", "m")
+    ]
     assert list(_spelt_out(["--text", "a", "pack"])) == ["--text", "a", "pack"]
     assert list(_spelt_out(["--language", "en", "--json", "pack", "--text", "a"])) == [
         "--language", "en", "--json", "pack", "--text", "a",

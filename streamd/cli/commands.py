@@ -58,14 +58,14 @@ def test(packs: Packs) -> None:
 
 
 class _Greedy(TyperCommand):
-    """`--text` takes all that follows, up to the next option, once the pack has been named."""
+    """`--text` and `--audio` take all that follows, up to the next option, once the pack has been named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, list(_spelt_out(args)))
 
 
-_MANY = ("--text",)
-_ONE = ("--language",)
+_MANY = ("--text", "--audio")
+_ONE = ("--language", "--model")
 
 
 def _spelt_out(args: Iterable[str]) -> Iterator[str]:
@@ -89,19 +89,26 @@ def _spelt_out(args: Iterable[str]) -> Iterator[str]:
 def try_(
     pack: Annotated[str, typer.Argument(metavar="PACK", help="As for lint.", show_default=False)],
     texts: Annotated[list[str] | None, typer.Option("--text", metavar="TEXT", help="As if it had been heard.")] = None,
+    audio: Annotated[list[Path] | None, typer.Option("--audio", metavar="FILE", help="Recordings, or folders.")] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help="Hears recordings; see `streamd models list`.")] = "base",
     language: Annotated[str | None, typer.Option(metavar="TAG", help="en, de, …; all of the pack's otherwise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one line for each input.")] = False,
 ) -> None:
     """Show what would be done, asked about or rejected, and why. Nothing is sent anywhere."""
-    if not texts:
-        raise UsageError("nothing to try: give --text TEXT")
+    if not texts and not audio:
+        raise UsageError("nothing to try: give --text TEXT or --audio FILE")
     from streamd.commands.files import load
     from streamd.commands.trial import try_text
 
     grammar = load([pack]).grammar()
-    for text in texts:
+    for text in texts or ():
         tried = try_text(grammar, text, language)
         typer.echo(tried.as_json() if as_json else tried.in_words())
+    if audio:
+        from streamd.commands.hear import recordings, try_recordings
+
+        for heard in try_recordings(grammar, recordings(audio), model, language):
+            typer.echo(heard.as_json() if as_json else heard.in_words())
 
 
 class Origin(StrEnum):

@@ -88,7 +88,16 @@ class Number:
 
     @cached_property
     def _examples(self) -> list[Decimal]:
-        return list(_examples(self.schema, self.range))
+        return list(_examples(self.schema, self.range, _EXAMPLES))
+
+    def numbers(self, most: int) -> list[str]:
+        """Numbers as words of a sentence, from the lowest to the highest: all of them, or about `most`."""
+        return [format(number.normalize(), "f") for number in _examples(self.schema, self.range, most)]
+
+    @property
+    def units(self) -> list[tuple[str, ...]]:
+        """The words of every unit that may be said behind the number."""
+        return [name for name, _ in self._units]
 
     @property
     def size(self) -> int:
@@ -122,7 +131,7 @@ def _plain(number: Decimal) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def _examples(schema: Mapping[str, Any], stepped: Stepped | None) -> Iterator[Decimal]:
+def _examples(schema: Mapping[str, Any], stepped: Stepped | None, most: int) -> Iterator[Decimal]:
     """Values from the lowest to the highest that may be said, all of them where they are few."""
     if "enum" in schema and not stepped:
         yield from (Decimal(str(item)) for item in schema["enum"])
@@ -134,7 +143,7 @@ def _examples(schema: Mapping[str, Any], stepped: Stepped | None) -> Iterator[De
     first = -(-low // step) * step if not stepped else low  # the first multiple that isn't below
     first += step if first == limits.get("exclusiveMinimum") else 0
     count = int((high - first) // step) + 1
-    for number in range(0, count, max(1, count // _EXAMPLES)):
+    for number in range(0, count, max(1, count // most)):
         if (example := first + number * step) != limits.get("exclusiveMaximum"):
             yield example
 

@@ -6,7 +6,6 @@ on from what readers were already shown for good, and aligns the words with the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,14 +14,17 @@ import ctranslate2
 import numpy as np
 
 from streamd.core.audio import Pcm
+from streamd.core.commands.hearing import Choices, Comparison
 from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import join, spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
 from streamd.engines.spans import TokenSpan, without_loop
 from streamd.engines.whisper import hotwords, window
+from streamd.engines.whisper.compare import Comparer
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.languages import check, check_target, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
+from streamd.engines.whisper.stopwatch import Stopwatch
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
 
@@ -73,19 +75,6 @@ class _Heard:
     language: str | None
 
 
-@dataclass(slots=True)
-class _Stopwatch:
-    """Milliseconds by stage."""
-
-    ms: dict[str, float] = field(default_factory=dict)
-    _since: float = field(default_factory=time.perf_counter)
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.ms[stage] = self.ms.get(stage, 0.0) + (now - self._since) * 1000
-        self._since = now
-
-
 class WhisperEngine:
     """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads.
 
@@ -102,6 +91,7 @@ class WhisperEngine:
         check(folder, self._tokens, self._model.is_multilingual, options.task, options.languages)
         self._bands = int(self._model.n_mels)
         self._open: dict[str, _State] = {}
+        self._comparer = Comparer(folder, self._model, self._tokens, self.name)
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
         """See Engine.advance."""
@@ -112,7 +102,7 @@ class WhisperEngine:
             raise UnknownUtterance(utterance_id)
         if last:
             del self._open[utterance_id]
-        watch, thorough = _Stopwatch(), last or context.thorough
+        watch, thorough = Stopwatch(), last or context.thorough
         state.mel.feed(new_pcm)
         heard_s = state.mel.seconds
         words: tuple[HypothesisWord, ...] = ()
@@ -120,6 +110,16 @@ class WhisperEngine:
             words = self._final(state, context, watch) if thorough else self._partial(state, context, watch)
             state.words = words
         return Hypothesis(words, self.name, state.language, heard_s, watch.ms, state.evidence, thorough=thorough)
+
+    def speaks(self, language: str) -> bool:
+        """Does the model know this language?"""
+        return self._tokens.is_language(language) if self._model.is_multilingual else language == "en"
+
+    def compare(self, pcm: Pcm, choices: Choices) -> Comparison:
+        """Which of some sentences a whole sound is. Raises ValueError if it is too long to be a command."""
+        mel = LogMel(self._bands)
+        mel.feed(pcm)
+        return self._comparer.compare(mel, choices)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""
@@ -131,7 +131,7 @@ class WhisperEngine:
         for last in (False, True):
             self.advance("warm-up", noise, last, Context(), first=not last)
 
-    def _partial(self, state: _State, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+    def _partial(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         """What was committed long ago is not heard again."""
         before = state.words[: window.settled(state.words, context.committed)]
         start_s = window.start_s(state.words, len(before))
@@ -140,7 +140,7 @@ class WhisperEngine:
         words = self._words(heard, replace(context, committed=committed), False, watch)
         return (*before, *(_later(word, start_s) for word in words))
 
-    def _final(self, state: _State, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+    def _final(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         words = self._last_words(self._encode(state, context, watch), context, watch)
         while words and words[-1].start_s + LONGEST_WORD_S < state.mel.seconds:
             # No word is so long: Whisper likes to stop at a pause and leave the rest unheard.
@@ -152,7 +152,7 @@ class WhisperEngine:
             words = (*words[:-1], replace(words[-1], end_s=start_s), *(_later(word, start_s) for word in rest))
         return words
 
-    def _encode(self, state: _State, context: Context, watch: _Stopwatch, start_s: float = 0.0) -> _Heard:
+    def _encode(self, state: _State, context: Context, watch: Stopwatch, start_s: float = 0.0) -> _Heard:
         mel = state.mel.window(PADDING_S, start_s)
         watch.lap("features")
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel[np.newaxis]))
@@ -160,7 +160,7 @@ class WhisperEngine:
         self._settle_language(state, encoded, context)
         return _Heard(encoded, mel.shape[1], state.mel.seconds - start_s, state.language)
 
-    def _last_words(self, heard: _Heard, context: Context, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+    def _last_words(self, heard: _Heard, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         """Words for the final. They begin with what was committed."""
         if context.committed:
             # Forced to go on from words whose punctuation was left open, the decoder likes to say more than was said.
@@ -169,7 +169,7 @@ class WhisperEngine:
                 return words
         return self._words(heard, context, True, watch)
 
-    def _words(self, heard: _Heard, context: Context, last: bool, watch: _Stopwatch) -> tuple[HypothesisWord, ...]:
+    def _words(self, heard: _Heard, context: Context, last: bool, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         """One decoding that goes on from `context.committed`, aligned with the sound."""
         start = self._tokens.start_sequence(heard.language if self._model.is_multilingual else None, context.task)
         decoded = self._decode(heard, start, context, last)

@@ -46,6 +46,10 @@ class Tokens:
         """Tokens of text that begins with a word."""
         return list(self._tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids) if text.strip() else []
 
+    def pieces(self, text: str) -> list[int]:
+        """Tokens of text exactly as it is written, spaces included."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens)))
 

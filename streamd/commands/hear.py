@@ -1,0 +1,78 @@
+"""Recordings of commands: what would become of each. One model is loaded for all of them; nothing is sent anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from streamd.commands.trial import Trial, trial
+from streamd.core.audio import SAMPLE_RATE, Pcm
+from streamd.core.commands.decide import decide
+from streamd.core.commands.grammar import Grammar, Match, Rejection
+from streamd.core.commands.hearing import Choices
+from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.weigh import Weighed, weigh
+from streamd.engines.whisper import build
+from streamd.engines.whisper.compare import LONGEST_S
+from streamd.errors import UnavailableError, UsageError
+from streamd.models import locate
+from streamd.sources.decode import decode
+
+SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a", ".webm", ".aac"})
+
+
+def recordings(given: Sequence[Path]) -> list[Path]:
+    """The files, and those in the folders. Raises UsageError for a folder without any."""
+    found: list[Path] = []
+    for path in given:
+        inside = (
+            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise UsageError(f"{path}: there is no recording in it ({', '.join(sorted(SUFFIXES))})")
+        found += inside
+    return found
+
+
+def try_recordings(grammar: Grammar, files: Iterable[Path], model: str, language: str | None = None) -> Iterator[Trial]:
+    """One trial a recording. Raises UnavailableError for a model or a file that can't be read."""
+    engine = build({"model_path": str(locate(model))})
+    asked = {
+        tag: Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
+        for tag in ([language] if language else grammar.languages)
+        if engine.speaks(tag)
+    }
+    if not asked:
+        wanted = language or ", ".join(grammar.languages)
+        raise UnavailableError(f"the model {model} does not know {wanted}: give --model another one, such as base")
+    for file in files:
+        pcm = sound(file)
+        if len(pcm) > LONGEST_S * SAMPLE_RATE:
+            reason = f"{len(pcm) / SAMPLE_RATE:.0f} s of sound are too long for a command"
+            yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, next(iter(asked)))
+            continue
+        heard = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
+        tag = max(heard, key=lambda tag: heard[tag].certainty)
+        yield told(file, heard[tag], grammar, tag)
+
+
+def told(file: Path, heard: Weighed, grammar: Grammar, language: str) -> Trial:
+    """What was understood, judged and as it is shown."""
+    decision = decide(heard.found, heard.texts, language, sure=heard.sure)
+    nearest = heard.found.sentence if isinstance(heard.found, Match) else _nearest(grammar, heard.texts, language)
+    return trial(str(file), decision, nearest, asdict(heard.scores) if heard.scores else {})
+
+
+def _nearest(grammar: Grammar, texts: Sequence[str], language: str) -> str | None:
+    return grammar.nearest(texts[0], language) if texts else None
+
+
+def sound(file: Path) -> Pcm:
+    """All of a recording; silence where the file has a hole."""
+    pieces = [np.zeros(0, np.int16)]
+    for piece in decode(file):
+        pieces.append(np.frombuffer(piece, "<i2") if isinstance(piece, bytes) else np.zeros(piece.samples, np.int16))
+    return np.concatenate(pieces)

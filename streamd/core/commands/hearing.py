@@ -1,0 +1,56 @@
+"""What goes between a grammar and an engine: the sentences that may be heard, and how well a sound bears them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A word as it may be written, and the node behind it."""
+
+    word: str
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """A graph without cycles whose paths from node 0 to one of `ends` are the sentences."""
+
+    arcs: tuple[tuple[Arc, ...], ...]
+    ends: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Sentences of which one may have been said."""
+
+    name: str  # the same name stands for the same sentences: what an engine prepares for them, it keeps
+    lattice: Lattice
+    primer: str = ""  # some text in which their words occur
+    language: str | None = None  # one of core.languages.TAGS; None: what an English-only model speaks
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text and how well the sound bears it out: the natural logarithm of its probability, and its length.
+
+    `prior` is the same without any sound: what the engine would rather write because it is written more often.
+    """
+
+    text: str
+    log_probability: float
+    tokens: int
+    prior: float | None = None  # only the first few sentences have one
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What an engine makes of a sound: as one of some sentences, and freely. All are scored in the same way."""
+
+    sentences: tuple[Reading, ...]  # the most probable first; the same one may be there in several ways to write it
+    free: tuple[Reading, ...]
+    no_speech: float  # probability that nobody spoke
+    heard_s: float
+    engine: str
+    timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics

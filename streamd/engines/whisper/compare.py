@@ -1,0 +1,118 @@
+"""One sound: which of a grammar's sentences it is, and what it would be without the grammar."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+
+from streamd.core.commands.hearing import Choices, Comparison, Reading
+from streamd.engines.whisper.decoder import Decoder
+from streamd.engines.whisper.languages import tokens_per_s
+from streamd.engines.whisper.mel import LogMel
+from streamd.engines.whisper.search import Scorer, Speller
+from streamd.engines.whisper.stopwatch import Stopwatch
+from streamd.engines.whisper.text import Tokens
+
+LONGEST_S = 20.0
+"""A longer sound is no command. What a comparison costs is bounded by this."""
+
+KEPT = 4  # grammars whose spelling is kept
+WITH_PRIORS = 16  # sentences, however they are written
+KEPT_PRIORS = 10_000
+SILENT_FRAMES = 50  # of nothing at all, as the encoder gives them: the decoder then writes what it likes best
+PADDING_S = 2.0
+BEAM = 5
+SPARE_TOKENS = 12
+MOST_TOKENS = 448
+MOST_PRIMER_TOKENS = 120
+
+
+class Comparer:
+    """Compares with one model's weights. Sounds may be compared from different threads."""
+
+    def __init__(self, folder: Path, model: ctranslate2.models.Whisper, tokens: Tokens, name: str) -> None:
+        self._folder = folder
+        self._model = model
+        self._tokens = tokens
+        self._name = name
+        self._lock = threading.Lock()
+        self._decoder: Decoder | None = None
+        self._spellers: OrderedDict[str, Speller] = OrderedDict()
+        self._priors: OrderedDict[tuple[str | int, ...], float] = OrderedDict()
+
+    def compare(self, mel: LogMel, choices: Choices) -> Comparison:
+        """Raises ValueError if the sound is longer than LONGEST_S."""
+        if mel.seconds > LONGEST_S:
+            raise ValueError(f"{mel.seconds:.1f} s of sound are too long for a command: {LONGEST_S:g} s at most")
+        decoder, speller = self._prepared(choices)
+        watch = Stopwatch()
+        window = ctranslate2.StorageView.from_array(mel.window(PADDING_S)[np.newaxis])
+        encoded = self._model.encode(window)
+        watch.lap("encoder")
+        start = self._tokens.start_sequence(choices.language if self._model.is_multilingual else None)
+        primer = self._tokens.encode(choices.primer)[:MOST_PRIMER_TOKENS]
+        prompts = [self._tokens.prompt(start, (), bias) for bias in ((), primer)]
+        room = int(mel.seconds * tokens_per_s(choices.language)) + SPARE_TOKENS
+        texts, no_speech = self._free(encoded, prompts, room)
+        watch.lap("decoder")
+        heard = decoder.hear(np.array(encoded)[0])
+        scorer = Scorer(decoder, self._tokens, heard, prompts)
+        sentences = scorer.search(speller)
+        watch.lap("search")
+        free = sorted(scorer.score(texts), key=lambda reading: -reading.log_probability)
+        watch.lap("score")
+        sentences = self._with_priors(decoder, sentences, prompts[0])
+        watch.lap("prior")
+        return Comparison(tuple(sentences), tuple(free), no_speech, mel.seconds, self._name, watch.ms)
+
+    def _with_priors(self, decoder: Decoder, readings: Sequence[Reading], prompt: Sequence[int]) -> list[Reading]:
+        """The first few, and what each is worth where nothing is heard. Priors are kept: they are the same always."""
+        first = {
+            bare: reading
+            for reading in reversed(readings)
+            if (bare := "".join(filter(str.isalnum, reading.text.lower())))
+        }
+        compared = sorted(first.values(), key=lambda reading: -reading.log_probability)[:WITH_PRIORS]
+        if missing := [reading.text for reading in compared if (reading.text, *prompt) not in self._priors]:
+            silence = decoder.hear(np.zeros((SILENT_FRAMES, decoder.width), np.float32))
+            for reading in Scorer(decoder, self._tokens, silence, [prompt]).score(missing):
+                self._priors[(reading.text, *prompt)] = reading.log_probability
+            while len(self._priors) > KEPT_PRIORS:
+                self._priors.popitem(last=False)
+        known = {reading.text: self._priors.get((reading.text, *prompt)) for reading in compared}
+        return [replace(reading, prior=known.get(reading.text)) for reading in readings]
+
+    def _prepared(self, choices: Choices) -> tuple[Decoder, Speller]:
+        """The decoder's weights are read when they are first needed."""
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = Decoder(self._folder)
+            speller = self._spellers.pop(choices.name, None) or Speller(choices.lattice, self._tokens)
+            self._spellers[choices.name] = speller
+            while len(self._spellers) > KEPT:
+                self._spellers.popitem(last=False)
+            return self._decoder, speller
+
+    def _free(
+        self, encoded: ctranslate2.StorageView, prompts: Sequence[Sequence[int]], room: int
+    ) -> tuple[list[str], float]:
+        """What the model writes behind each prompt, and how probable it thinks that nobody spoke."""
+        texts: dict[str, None] = {}
+        no_speech = 0.0
+        for prompt in reversed(prompts):  # the last one is the bare one: the primer hides that nobody spoke
+            result = self._model.generate(
+                encoded,
+                [list(prompt)],
+                beam_size=BEAM,
+                max_length=min(MOST_TOKENS, len(prompt) + room),
+                return_no_speech_prob=True,
+            )[0]
+            no_speech = result.no_speech_prob
+            texts[self._tokens.decode([token for token in result.sequences_ids[0] if token < self._tokens.end])] = None
+        return list(texts), no_speech

@@ -1,0 +1,188 @@
+"""The sentences of a lattice that a sound bears out best: a beam search in which only the grammar's words may follow.
+
+Every sentence is scored like any other text: by the log-probabilities that the model gives to its tokens among all
+tokens, and to ending there. So it can be compared with what the model would write freely. The model is asked behind
+several prompts, and the mean of their log-probabilities counts: what one of them talks it into, the other does not
+bear out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamd.core.commands.hearing import Lattice, Reading
+from streamd.engines.whisper.decoder import NOTHING, Decoder, Float32, Sound
+from streamd.engines.whisper.text import Tokens
+
+JOINS = (" ", "-", ", ")
+"""What may stand between two words: Whisper writes "a double-shot latte, with milk"."""
+
+ENDINGS = (".", "?", "!")
+ABBREVIATED = 4  # letters: so short a word may be written in capitals, as RPM is
+
+BEAM = 12
+WITHIN = 10.0  # nats: what is less probable than the best by so much is no longer looked at
+
+State = frozenset[tuple[tuple[int, ...], int]]
+"""Where a sentence may stand: tokens that the present word still needs, and the node behind it."""
+
+
+class Speller:
+    """The tokens in which a lattice's sentences may be written. What follows a state is computed once."""
+
+    start: State = frozenset([((), -1)])
+
+    def __init__(self, lattice: Lattice, tokens: Tokens) -> None:
+        self._lattice = lattice
+        self._tokens = tokens
+        self._following: dict[State, dict[int, State]] = {}
+        self._words: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
+
+    def is_end(self, state: State) -> bool:
+        """May the sentence end here?"""
+        return any(not left and node in self._lattice.ends for left, node in state)
+
+    def following(self, state: State) -> dict[int, State]:
+        """The tokens that may follow, and the state behind each."""
+        known = self._following.get(state)
+        if known is None:
+            found: dict[int, set[tuple[tuple[int, ...], int]]] = {}
+            for left, node in state:
+                for tokens, to in [(left, node)] if left else self._spelled(node):
+                    found.setdefault(tokens[0], set()).add((tokens[1:], to))
+            known = self._following[state] = {token: frozenset(places) for token, places in found.items()}
+        return known
+
+    def _spelled(self, node: int) -> tuple[tuple[tuple[int, ...], int], ...]:
+        """Words that may follow a node; -1 is where a sentence begins, with a capital."""
+        known = self._words.get(node)
+        if known is None:
+            arcs = self._lattice.arcs[max(node, 0)]
+            if node < 0:
+                written = {(" " + arc.word[:1].upper() + arc.word[1:], arc.node) for arc in arcs}
+            else:
+                written = {
+                    (join + form, arc.node) for arc in arcs for form in _forms(arc.word) for join in _joins(arc.word)
+                }
+            words = ((tuple(self._tokens.pieces(text)), to) for text, to in sorted(written))
+            known = self._words[node] = tuple(words)
+        return known
+
+
+def _joins(word: str) -> tuple[str, ...]:
+    """A sign may follow a number at once, as in 50%."""
+    return JOINS if word[0].isalnum() else ("", *JOINS)
+
+
+def _forms(word: str) -> set[str]:
+    """Ways to write a word within a sentence: nouns, names and abbreviations have capitals."""
+    forms = {word, word[:1].upper() + word[1:]}
+    return forms | {word.upper()} if len(word) <= ABBREVIATED else forms
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    score: float
+    tokens: tuple[int, ...]
+    state: State
+    row: int  # of the texts that have been read
+
+
+class _View:
+    """One prompt, and what has been read behind it."""
+
+    def __init__(self, decoder: Decoder, sound: Sound, prompt: Sequence[int]) -> None:
+        self._decoder = decoder
+        self._sound = sound
+        states, self._prompt = decoder.read(sound, [prompt])
+        self.first = decoder.log_probabilities(states[:, -1])  # (1, vocabulary)
+        self._texts = NOTHING
+
+    def restart(self) -> None:
+        self._texts = NOTHING
+
+    def extend(self, rows: Sequence[int], tokens: Sequence[int]) -> Float32:
+        """Each of the texts in `rows` with one more token: log-probabilities of what follows, (n, vocabulary)."""
+        states, self._texts = self._decoder.read(
+            self._sound, [[token] for token in tokens], self._prompt, self._texts.pick(rows)
+        )
+        return self._decoder.log_probabilities(states[:, 0])
+
+    def rows(self, texts: Sequence[Sequence[int]]) -> Iterator[Float32]:
+        """For each text: log-probabilities of what follows the prompt and each of its tokens."""
+        longest = max(map(len, texts))
+        padded = [[*text, *[0] * (longest - len(text))] for text in texts]  # what stands behind a token is not seen
+        states, _ = self._decoder.read(self._sound, padded, self._prompt)
+        for text, behind in zip(texts, states, strict=True):
+            yield np.concatenate([self.first, self._decoder.log_probabilities(behind[: len(text)])])
+
+
+class Scorer:
+    """One encoded sound, as one model hears it behind several prompts."""
+
+    def __init__(self, decoder: Decoder, tokens: Tokens, sound: Sound, prompts: Sequence[Sequence[int]]) -> None:
+        self._longest = decoder.longest - max(map(len, prompts))
+        self._tokens = tokens
+        self._views = [_View(decoder, sound, prompt) for prompt in prompts]
+        self._endings = np.array([tokens.end, *(tokens.pieces(mark)[0] for mark in ENDINGS)])
+
+    def score(self, texts: Sequence[str]) -> list[Reading]:
+        """What texts are worth that begin with a word, marks at their ends left out."""
+        if not texts:
+            return []
+        spelled = [self._tokens.encode(text.rstrip("".join(ENDINGS) + " "))[: self._longest] for text in texts]
+        scored: list[Reading] = []
+        for text, tokens, *views in zip(texts, spelled, *(view.rows(spelled) for view in self._views), strict=True):
+            rows = np.mean(views, axis=0)
+            spoken = float(rows[np.arange(len(tokens)), np.asarray(tokens, np.intp)].sum())
+            scored.append(Reading(text, spoken + self._ending(rows[-1]), len(tokens)))
+        return scored
+
+    def search(self, speller: Speller) -> list[Reading]:
+        """The most probable sentences, in all ways to write each, the best first."""
+        finished: list[Reading] = []
+        for view in self._views:
+            view.restart()
+        rows = self._first
+        paths = [_Path(0.0, (), speller.start, 0)]
+        best = -np.inf
+        for _ in range(self._longest):
+            ended = [
+                Reading(self._tokens.decode(path.tokens).strip(), path.score + self._ending(row), len(path.tokens))
+                for path, row in zip(paths, rows, strict=True)
+                if speller.is_end(path.state)
+            ]
+            finished += ended
+            best = max([best, *(reading.log_probability for reading in ended)])
+            paths = _best(_onward(speller, paths, rows), best)
+            if not paths:
+                break
+            numbers, tokens = [path.row for path in paths], [path.tokens[-1] for path in paths]
+            rows = np.mean([view.extend(numbers, tokens) for view in self._views], axis=0)
+        found = [reading for reading in finished if reading.log_probability > best - WITHIN]
+        return sorted(found, key=lambda reading: -reading.log_probability)
+
+    @property
+    def _first(self) -> Float32:
+        return np.asarray(np.mean([view.first for view in self._views], axis=0), np.float32)
+
+    def _ending(self, row: Float32) -> float:
+        """Log-probability of ending here, with or without a mark."""
+        return float(np.logaddexp.reduce(row[self._endings]))
+
+
+def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32) -> Iterator[_Path]:
+    """Every path with every token that may follow it."""
+    for number, (path, row) in enumerate(zip(paths, rows, strict=True)):
+        for token, state in speller.following(path.state).items():
+            yield _Path(path.score + float(row[token]), (*path.tokens, token), state, number)
+
+
+def _best(paths: Iterator[_Path], finished: float) -> list[_Path]:
+    """The paths to go on with."""
+    ranked = sorted(paths, key=lambda path: -path.score)[:BEAM]
+    floor = max([finished, *(path.score for path in ranked[:1])]) - WITHIN
+    return [path for path in ranked if path.score > floor]

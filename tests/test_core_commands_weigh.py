@@ -1,0 +1,130 @@
+"""How certain a command is, given how well a sound bears out what may have been said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamd.core.commands.grammar import Grammar, Match, Rejection
+from streamd.core.commands.hearing import Comparison, Reading
+from streamd.core.commands.weigh import CALIBRATED, Weighed, Weights, weigh
+from tests.packs import press_line
+
+GRAMMAR = Grammar(press_line())
+WEIGHTS = Weights(prior=0.5, margin=1.0, gap=-0.5, word=2.0, constant=0.0, certain=0.99, askable=0.5)
+
+Scored = Mapping[str, float | tuple[float, float]]
+
+
+def weighed(sentences: Scored, free: Mapping[str, float], weights: Weights = WEIGHTS) -> Weighed:
+    """Log-probabilities of texts, with those without sound."""
+    pairs = {text: value if isinstance(value, tuple) else (value, -20.0) for text, value in sentences.items()}
+    readings = tuple(Reading(text, chance, 5, prior) for text, (chance, prior) in pairs.items())
+    heard = tuple(Reading(text, chance, 5) for text, chance in free.items())
+    return weigh(Comparison(readings, heard, 0.0, 2.0, "test"), GRAMMAR, "en", weights)
+
+
+def sentence(found: Weighed) -> str:
+    assert isinstance(found.found, Match)
+    return found.found.sentence
+
+
+def reason(found: Weighed) -> str:
+    assert isinstance(found.found, Rejection)
+    return found.found.reason
+
+
+CLEAR = {"Set press two to 95": -0.5, "Set press three to 95": -9.0}
+
+
+def test_what_nothing_else_sounds_like_is_certain() -> None:
+    found = weighed(CLEAR, {"Set press two to 95.": -0.5})
+    assert sentence(found) == "set press 2 to 95"
+    assert found.sure
+    assert found.texts == ("Set press two to 95.",)
+
+
+def test_two_meanings_that_are_almost_alike_are_asked_about_or_left() -> None:
+    near = {"Set press two to 95": -1.0, "Set press three to 95": -2.0}
+    found = weighed(near, {})
+    assert sentence(found) == "set press 2 to 95"
+    assert not found.sure
+    unclear = weighed({"Set press two to 95": -5.0, "Set press three to 95": -5.1}, {})
+    assert reason(unclear).startswith("this could be set_speed(press=press_2, speed=95) or set_speed(press=press_3")
+
+
+def test_what_sounds_more_like_something_else_is_no_command() -> None:
+    found = weighed({"Set press two to 95": -14.0}, {"Sit and rest for a while.": -2.0})
+    assert reason(found) == "something else was said"
+
+
+def test_what_is_hardly_borne_out_is_no_command() -> None:
+    assert reason(weighed({"Stop now line": -30.0, "Light on": -34.0}, {"Hm.": -31.0})) == "it was not understood"
+
+
+def test_without_a_sentence_there_is_nothing_to_ask_about() -> None:
+    found = weighed({}, {"Good morning.": -1.0})
+    assert reason(found) == "no command sounds like this"
+    assert found.texts == ("Good morning.",)
+    assert found.certainty == 0.0
+
+
+def test_what_the_grammar_refuses_is_no_meaning() -> None:
+    found = weighed({"Set press two to 9000": -0.1, "Set press two to 90": -3.0}, {})
+    assert sentence(found) == "set press 2 to 90"
+
+
+def test_a_sentence_of_any_text_is_found_where_it_was_heard_freely() -> None:
+    assert sentence(weighed({"Light on": -14.0}, {NOTE: -1.0})) == NOTE.lower()
+
+
+def test_what_is_written_more_often_needs_more_sound() -> None:
+    alike = {"Set press two to 95": (-2.0, -20.0), "Set press three to 95": (-2.5, -30.0)}
+    assert sentence(weighed(alike, {})) == "set press 3 to 95"
+    unknown = tuple(Reading(text, -2.0, 5, None) for text in ("Light on", "Light off"))
+    assert weigh(Comparison(unknown, (), 0.0, 1.0, "test"), GRAMMAR, "en").scores is not None
+
+
+def test_all_ways_to_write_a_command_speak_for_it() -> None:
+    one_way = weighed({"Set press two to 95": -2.0, "Set press three to 95": -4.0}, {})
+    many = weighed(
+        {"Set press two to 95": -2.0, "Set press 2 to 95": -2.5, "Set press three to 95": -4.0},
+        {"Set press two to 95": -2.0},  # the same again is none of them
+    )
+    assert many.certainty > one_way.certainty
+    assert one_way.scores is not None
+    assert many.scores is not None
+    assert many.scores.margin - one_way.scores.margin == pytest.approx(0.474, abs=0.01)
+
+
+def test_only_what_may_have_been_said_can_object() -> None:
+    found = weighed(CLEAR, {"Set press two to 95.": -0.5, "Don't set press two to 95.": -30.0})
+    assert found.texts == ("Set press two to 95.",)
+
+
+NOTE = "Note more oil for the shift"
+chances = st.floats(-40, 0)
+
+
+@given(chances, chances, chances, st.floats(0, 10))
+def test_more_sound_for_the_best_never_makes_it_less_certain(
+    best: float, second: float, free: float, more: float
+) -> None:
+    second = min(second, best)
+
+    def certainty(chance: float) -> float:
+        sentences = {"Set press two to 95": min(0.0, chance), "Set press three to 95": second}
+        return weighed(sentences, {"Something else": free}).certainty
+
+    assert certainty(best + more) >= certainty(best)
+
+
+@given(st.dictionaries(st.sampled_from(["Light on", "Light off", "Stop line now", "Feed 5"]), chances), chances)
+def test_what_is_certain_is_what_was_heard_best(sentences: dict[str, float], free: float) -> None:
+    found = weighed(sentences, {"Well, well": free}, CALIBRATED)
+    if found.sure:
+        assert sentence(found) == max(sentences, key=lambda text: sentences[text]).lower()
+        assert max(sentences.values()) > free - 12
