@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from streamd.bridge import EngineHost
 from streamd.core.audio import SAMPLE_RATE, Pcm
 from streamd.engines.base import Context, Engine, EngineSpec, Hypothesis, UnknownUtterance
 from streamd.engines.worker import build
+from tests.gemma_data import MODEL
 from tests.speech import recording
 
 NOTHING = Context()
@@ -48,7 +51,22 @@ def whisper(request: pytest.FixtureRequest) -> Subject:
     return Subject(EngineSpec("whisper", options, threads=2))
 
 
-ENGINES: list[Callable[[pytest.FixtureRequest], Subject]] = [counting, scripted, whisper]
+def gemma(request: pytest.FixtureRequest) -> Subject:
+    """With random weights: what it says is nonsense, but always the same. Tokens without a use are words here."""
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("gemma") / "model"
+    shutil.copytree(MODEL, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    spelled = {name: name.replace("<unused", "\N{LOWER ONE EIGHTH BLOCK}word").rstrip(">") for name in vocabulary}
+    tokenizer["model"]["vocab"] = {
+        spelled[name] if name.startswith("<unused") else name: number for name, number in vocabulary.items()
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    options: dict[str, object] = {"model_path": str(folder), "threads": 1, "frames_per_call": 1}
+    return Subject(EngineSpec("gemma", options, threads=2))
+
+
+ENGINES: list[Callable[[pytest.FixtureRequest], Subject]] = [counting, scripted, whisper, gemma]
 
 
 @pytest.fixture(

@@ -22,6 +22,7 @@ from streamd.engines.gemma.captions import FRAME_S, Caption, Captions, Sound, in
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.hearing import Hearing
 from streamd.engines.gemma.prompt import Ask, Prompt
+from streamd.engines.gemma.providers import providers
 from streamd.engines.gemma.text import Tokens
 from streamd.errors import UnavailableError
 
@@ -77,7 +78,7 @@ class GemmaEngine:
 
     def __init__(self, options: Options) -> None:
         folder = Path(options.model_path)
-        opened = graphs.Options(graphs.providers(options.provider), options.threads, options.dtype)
+        opened = graphs.Options(providers(options.provider), options.threads, options.dtype)
         self._options = options
         self._tokens = Tokens(folder)
         loaded = graphs.load(folder, opened)

@@ -7,6 +7,8 @@ throughout; a graph that is there in several precisions carries the precision's 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
+from streamd.engines.gemma import providers
 from streamd.errors import UnavailableError
 
 Array = NDArray[Any]
@@ -34,6 +37,11 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 
 PREFERRED = {"cpu": ("q4", "int8", "q4f16", "fp32", "fp16"), "other": ("q4f16", "fp16", "q4", "fp32", "int8")}
 """What `auto` takes, the first that is there: processors compute in 32 bits, graphics cards are quicker in 16."""
+
+OVERFLOW_BOUNDS = 8  # in a layer of the audio encoder
+MATRICES = 10
+_BOUNDS = re.compile(rb"\x22(?:\x04Clip|\x03Min)")
+"""`NodeProto.op_type` as protobuf writes it (onnx.proto): each Clip is a bound, and each Min half of one."""
 
 PAST, PRESENT = "past_key_values.", "present."
 
@@ -155,6 +163,7 @@ def load(folder: Path, options: Options) -> Graphs:
         graphs.get("audio_encoder_stream") or graphs["audio_encoder"],
     )
     check_fit(loaded)
+    check_clips(loaded.encoder.file, folder)
     return loaded
 
 
@@ -214,31 +223,22 @@ def check_fit(graphs: Graphs) -> None:
         _same(graphs.prefill, name, decoder, name)
 
 
-def providers(wanted: str) -> tuple[str, ...]:
-    """ONNX Runtime's providers for `auto` or one name, each followed by what it falls back on.
+def check_clips(encoder: Path, folder: Path) -> None:
+    """Raises UnavailableError if the encoder was exported without the bounds that its checkpoint keeps for each matrix.
 
-    Raises UnavailableError if the installed ONNX Runtime was built without the one that is wanted.
+    Without them it loads and runs, and hears nothing but noise. A layer has ten matrices, bounded before and behind,
+    beside the eight bounds against overflow that any export has.
     """
-    present = ort.get_available_providers()
-    if wanted == "auto":
-        first = next((name for name in ("cuda", "directml", "coreml") if PROVIDERS[name][0] in present), "cpu")
-        return tuple(name for name in PROVIDERS[first] if name in present)
-    if PROVIDERS[wanted][0] not in present:
+    try:
+        layers = json.loads((folder / "config.json").read_bytes())["audio_config"]["num_hidden_layers"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # nothing to compare with
+    bounds = len(_BOUNDS.findall(encoder.read_bytes()))
+    if bounds < layers * (OVERFLOW_BOUNDS + MATRICES):
         raise UnavailableError(
-            f"engines.gemma.provider = {wanted}: the installed ONNX Runtime has {', '.join(present)} only; "
-            "packaging/README.md says how to install another one"
+            f"{encoder} has {bounds} bounds for {layers} layers: the clip bounds of the checkpoint are missing, and "
+            "without them it hears nothing; export it again with `streamd models export`, or fetch another one"
         )
-    return tuple(name for name in PROVIDERS[wanted] if name in present)
-
-
-PROVIDERS: Mapping[str, tuple[str, ...]] = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
-    "directml": ("DmlExecutionProvider", "CPUExecutionProvider"),
-    "coreml": ("CoreMLExecutionProvider", "CPUExecutionProvider"),
-}
-"""Setting → ONNX Runtime's names, in order of preference. TensorRT builds for minutes at load: only if asked for."""
 
 
 def _files(places: Sequence[Path], dtype: str) -> dict[str, Path]:
@@ -267,21 +267,12 @@ def _same(one: Graph, given: str, other: Graph, taken: str) -> None:
 def _check_memory(files: Any, options: Options) -> None:
     """A model that is larger than the memory that is left would bring the whole machine to a standstill."""
     needed = sum(part.stat().st_size for file in files for part in file.parent.glob(f"{file.name}*"))
-    left = available_bytes()
+    left = providers.available_bytes()
     if options.is_cpu and left is not None and needed > left:
         raise UnavailableError(
             f"the graphs in {next(iter(files)).parent} need {needed / 1e9:.1f} GB of memory, {left / 1e9:.1f} GB are "
             "left: take a smaller model, or close other programs"
         )
-
-
-def available_bytes() -> int | None:
-    """Memory that can be had without swapping; None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _port(file: Path, node: Any) -> Port:
