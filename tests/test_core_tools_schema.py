@@ -124,8 +124,8 @@ def test_written_decimals_stay_apart_when_they_are_read_as_doubles() -> None:
         ({"type": "string", "enum": ["a", 1]}, "x: enum: 1 is no string"),
         ({"type": "boolean", "const": 1}, "x: const: 1 is no boolean"),
         ({"type": "string", "enum": ["a\nb"]}, "x: enum: 'a\\nb' holds '\\n', which can't be written"),
-        ({"type": "string", "enum": ['<|"|>']}, "x: enum: '<|\"|>': <| and |> delimit the model's control tokens"),
-        ({"type": "string", "description": "<turn|>"}, "x: description: '<turn|>': <| and |>"),
+        ({"type": "string", "enum": ['<|"|>']}, "x: enum: '<|\"|>' reads like a control token of the model"),
+        ({"type": "string", "description": "<turn|>"}, "x: description: '<turn|>' reads like"),
         ({"type": "number", "minimum": float("nan")}, "x: minimum: nan is no number of JSON"),
         (
             {"type": "number", "maximum": -2e9},
@@ -155,7 +155,7 @@ def test_errors_name_the_path_and_the_keyword() -> None:
     ("tool", "message"),
     [
         (Tool("a b", ""), "tool a b: parameters: name: 'a b' can't be called: use at most 64 letters"),
-        (Tool("a", "<|tool>"), "tool a: parameters: description: '<|tool>': <| and |> delimit"),
+        (Tool("a", "<|tool>"), "tool a: parameters: description: '<|tool>' reads like a control"),
         (Tool("a", "", {"type": "string"}), "tool a: parameters: type: parameters are an object"),
         (Tool("a", "", {}), "tool a: parameters: type: None can't be enforced"),
     ],

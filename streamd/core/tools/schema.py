@@ -41,7 +41,7 @@ _KEYWORDS = {
 }
 _KEYWORDS["number"] = _KEYWORDS["integer"]
 _NAME = re.compile(r"[\w.-]{1,64}")
-_MARK = re.compile(r"<\||\|>")
+_MARK = re.compile(r"<\||\|>|<(?:pad|eos|bos|unk|mask)>")
 
 
 class SchemaError(ValueError):
@@ -159,7 +159,7 @@ def _check_written(value: Any, place: _Place, keyword: str) -> None:
         for item in value:
             _check_written(item, place, keyword)
     elif isinstance(value, str) and _MARK.search(value):
-        raise place.refuse(keyword, f"{value!r}: <| and |> delimit the model's control tokens")
+        raise place.refuse(keyword, f"{value!r} reads like a control token of the model")
     elif isinstance(value, float) and not math.isfinite(value):
         raise place.refuse(keyword, f"{value} is no number of JSON")
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from streamd.core.audio import Pcm
+from streamd.core.audio import SAMPLE_RATE, Pcm
+from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
 from streamd.engines.gemma import encoder, graphs
 from streamd.engines.gemma.captions import FRAME_S, Caption, Captions, Sound, in_words, timed
+from streamd.engines.gemma.choice import Choice
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.hearing import Hearing
 from streamd.engines.gemma.prompt import Ask, Prompt
@@ -46,6 +48,7 @@ class Options:
     threads: int = 0
     frames_per_call: int = 0  # 0: measured at load
     carry_over: bool = True  # what was said before goes into the prompt
+    tool_margin: float = 0.0  # by which a call must be likelier than anything else, in nats
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ class _Stopwatch:
 
 
 class GemmaEngine:
-    """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads.
+    """Implements Engine and CallsTools of streamd.engines.base. Threads may call it for different utterances at a time.
 
     The prompt of an utterance is that of its first call: what its language turned out to be is for the next one.
     """
@@ -87,6 +90,7 @@ class GemmaEngine:
         self._encoder = encoder.encoder(loaded.encoder)
         self._prompt = Prompt(self._tokens)
         self._captions = Captions(self._decoder, self._tokens, self._prompt)
+        self._choice = Choice(folder / "tokenizer.json", self._encoder, self._decoder, self._tokens, self._prompt)
         self._prompts: dict[Ask, tuple[list[int], Cache]] = {}
         self._reading = threading.Lock()
         self._at_least = options.frames_per_call
@@ -108,19 +112,28 @@ class GemmaEngine:
         hearing = state.hearing
         hearing.feed(new_pcm)
         watch.lap("features")
-        if hearing.seconds > LONGEST_S:
-            raise UnavailableError(
-                f"an utterance of {hearing.seconds:.1f} s is longer than Gemma hears at a time ({LONGEST_S:g} s): "
-                "lower endpoint.max_utterance_s"
-            )
+        _check_length(hearing.seconds)
         if last:
             hearing.finish(watch.lap)
+            self._choice.remember(utterance_id, hearing)
         else:
             hearing.catch_up(self._frames_per_call, watch.lap)
         state.caption = self._guess(state, context.committed)
         watch.lap("decoder")
         covered_s = hearing.seconds if last else hearing.frames * FRAME_S
         return Hypothesis(state.caption.words, self.name, state.ask.language, covered_s, watch.ms)
+
+    def decide(
+        self,
+        utterance_id: str,
+        pcm: Pcm,
+        tools: Sequence[Tool],
+        context: Context,  # noqa: ARG002 - the tools' declarations are all that is needed
+    ) -> ToolDecision:
+        """See CallsTools.decide. Raises UnavailableError as `advance` does."""
+        _check_length(len(pcm) / SAMPLE_RATE)
+        margin = self._options.tool_margin
+        return self._choice.decide(utterance_id, pcm, tools, least_margin=margin, quiet=QUIET)
 
     def forget(self, utterance_id: str) -> None:
         """See Engine.forget."""
@@ -158,6 +171,14 @@ class GemmaEngine:
         if not len(sound.loudness) or sound.loudness.max() < QUIET:
             return replace(state.caption, words=timed(in_words(committed), sound))
         return self._captions.write(sound, state.ask, state.caption, committed)
+
+
+def _check_length(seconds: float) -> None:
+    if seconds > LONGEST_S:
+        raise UnavailableError(
+            f"an utterance of {seconds:.1f} s is longer than Gemma hears at a time ({LONGEST_S:g} s): "
+            "lower endpoint.max_utterance_s"
+        )
 
 
 def _common_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -28,9 +28,10 @@ class Hearing:
     def __init__(self, encoder: Encoder, decoder: Decoder, prompt: Cache) -> None:
         self._encoder, self._decoder = encoder, decoder
         self._mel = LogMel()
-        self._samples = 0
+        self.samples = 0  # that came in
         self._waiting: Array = np.zeros((0, BANDS), np.float32)  # rows of whole frames
         self._loudness: list[float] = []
+        self._soft: list[Array] = []  # a call's each
         self._state = encoder.start()
         self.cache = prompt
         self._before_last = (self._state, prompt, self._waiting)  # the last call: from where, and with which rows
@@ -39,7 +40,12 @@ class Hearing:
     @property
     def seconds(self) -> float:
         """Sound that came in."""
-        return self._samples / (FRAME_SAMPLES * 25)
+        return self.samples / (FRAME_SAMPLES * 25)
+
+    @property
+    def soft(self) -> Array:
+        """Soft tokens of the frames that were read (n, width)."""
+        return np.concatenate(self._soft) if self._soft else np.zeros((0, 0), np.float32)
 
     @property
     def loudness(self) -> NDArray[np.float32]:
@@ -48,7 +54,7 @@ class Hearing:
 
     def feed(self, pcm: Pcm) -> None:
         """Take sound in; nothing is computed yet but its features."""
-        self._samples += len(pcm)
+        self.samples += len(pcm)
         self._take(self._mel.feed(pcm))
 
     def catch_up(self, at_least: int, lap: Lap) -> None:
@@ -63,11 +69,12 @@ class Hearing:
         if len(self._waiting) > LONGEST_FRAMES * ROWS:
             self.catch_up(1, lap)
         rows = np.concatenate([self._waiting, self._mel.finish()])
-        if self._samples <= self.frames * FRAME_SAMPLES:  # the last window that was read is not within
+        if self.samples <= self.frames * FRAME_SAMPLES:  # the last window that was read is not within
             self._state, self.cache, rows = self._before_last
+            del self._soft[-1:]
             self.frames -= len(rows) // ROWS
         frames = self._frames_within - self.frames
-        within = (self.frames * ROWS + np.arange(frames * ROWS) + 1) * HOP_SAMPLES < self._samples
+        within = (self.frames * ROWS + np.arange(frames * ROWS) + 1) * HOP_SAMPLES < self.samples
         rows = _padded(rows, len(within)) * within[:, np.newaxis]
         self._loudness[self.frames :] = _loudness(rows, within)
         self._waiting = rows[:0]
@@ -77,7 +84,7 @@ class Hearing:
     @property
     def _frames_within(self) -> int:
         """Frames whose first window ends within the sound (the reference counts a window's end as its 321st sample)."""
-        return max(0, -(-(self._samples - HOP_SAMPLES) // FRAME_SAMPLES))
+        return max(0, -(-(self.samples - HOP_SAMPLES) // FRAME_SAMPLES))
 
     def _take(self, rows: Array) -> None:
         self._waiting = np.concatenate([self._waiting, rows])
@@ -87,6 +94,7 @@ class Hearing:
         self._before_last = (self._state, self.cache, rows)
         tokens, self._state = self._encoder.step(self._state, rows, mask)
         lap("encoder")
+        self._soft.append(tokens)
         self.cache = self._decoder.hear(self.cache, tokens)
         self.frames += len(tokens)
         lap("prefill")
