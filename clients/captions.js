@@ -1,9 +1,11 @@
 // The three pages: captions, overlay and text. <body data-page="…"> says which one this is.
 
+import { Commands } from "./commands.js";
 import { Connection, Place } from "./connection.js";
 import { View, describe } from "./view.js";
 
 const SCROLLBACK = 2_000; // utterances that the page keeps; all of them are in the transcript
+const COMMANDS = 20; // the newest of them, among which is what asks
 const SPOKEN_LOG = 200; // the same for screen readers
 const AT_END_PX = 40; // this close to the end counts as following
 const QUIET_MS = 1_000; // what was said before one came is there to be read, and not read aloud
@@ -182,6 +184,7 @@ function start(paint, welcomed) {
     connection.retry();
   });
   paint(view, connection.link, place);
+  return connection;
 }
 
 function captionsPage() {
@@ -189,14 +192,16 @@ function captionsPage() {
   const log = new SpokenLog(byId("log"));
   const following = new Following(byId("scroller"), byId("live"));
   const status = new StatusLine(byId("status"), byId("announcer"));
+  const commands = new Commands(document, (message) => connection.send(message));
   const paint = (view, link, place) => {
     lines.show(view.items(SCROLLBACK));
+    commands.show(view.commands(COMMANDS), link.state === "open" && view.role === "operator");
     following.keep();
     log.show(view);
     status.show(describe(link, view));
     name(place);
   };
-  start(paint, ({ seq }) => seq === 0 && log.hush());
+  const connection = start(paint, ({ seq }) => seq === 0 && log.hush());
 }
 
 let named = null;

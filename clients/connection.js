@@ -112,6 +112,13 @@ export class Connection {
     if (this.#retrying !== null) this.#connect();
   }
 
+  /** Say something to the server. False: there is no connection now. */
+  send(message) {
+    if (this.link.state !== "open") return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
   stop() {
     clearInterval(this.#watchdog);
     this.#leave();

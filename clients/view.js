@@ -23,6 +23,7 @@ export class View {
   status = null; // the newest status event
   ended = null;
   vocabulary = []; // names and jargon that are expected
+  role = null; // what this connection may do: viewer, speaker or operator
   #items = new Map(); // id → item; an item is never changed, only replaced
   #order = []; // ids, ascending
   #commands = new Map(); // command_id → its newest event
@@ -56,7 +57,8 @@ export class View {
     return take(this, message);
   }
 
-  #welcome({ epoch, seq }) {
+  #welcome({ epoch, seq, role = null }) {
+    this.role = role;
     const clears = epoch !== this.epoch || seq < this.seq;
     if (clears) {
       this.status = this.ended = null;

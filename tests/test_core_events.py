@@ -15,7 +15,7 @@ from tests.bodies import BODIES, MS, TEXT, WELCOMES
 
 # The contract with clients: the fields of each kind beside type, seq, session and at_ms.
 FIELDS = {
-    "welcome": {"protocol", "epoch", "oldest", "newest", "server"},
+    "welcome": {"protocol", "epoch", "oldest", "newest", "server", "role"},
     "partial": {"utterance", "rev", "start_ms", "end_ms", "text", "committed"},
     "final": {"utterance", "start_ms", "end_ms", "text", "words", "language", "translated_from", "engine", "fallback"},
     "revised": {

@@ -40,6 +40,7 @@ class Welcome(_Record):
     oldest: int
     newest: int
     server: str
+    role: str | None = None  # what this connection may do: viewer, speaker or operator
 
 
 class Partial(_Record):

@@ -115,8 +115,8 @@ class Log:
             return 0
         return after if self.oldest - 1 <= after <= self.newest else 0
 
-    def welcome(self, cursor: int, server: str, at_ms: int) -> Event:
-        body = Welcome(epoch=self.epoch, oldest=self.oldest, newest=self.newest, server=server)
+    def welcome(self, cursor: int, server: str, at_ms: int, role: str | None = None) -> Event:
+        body = Welcome(epoch=self.epoch, oldest=self.oldest, newest=self.newest, server=server, role=role)
         return Event.seal(body, seq=cursor, session=self.session, at_ms=at_ms)
 
     def _trim(self) -> None:

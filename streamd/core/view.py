@@ -78,6 +78,7 @@ class View:
     status: Status | None = None
     ended: Ended | None = None
     vocabulary: tuple[str, ...] = ()  # names and jargon that are expected
+    role: str | None = None  # what this connection may do
     _items: dict[int, Item] = field(default_factory=dict)
     _commands: dict[str, Command] = field(default_factory=dict)
 
@@ -100,6 +101,7 @@ class View:
         """Take in one event. False: it was known or outdated."""
         body = event.body
         if isinstance(body, Welcome):
+            self.role = body.role
             return self._welcome(body.epoch, event.seq)
         if event.seq <= self.seq:
             return False

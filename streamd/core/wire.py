@@ -209,9 +209,9 @@ class _Follower:
         self._began_ms = now_ms
         self.cursor = cursor
 
-    def welcome(self, server: str, now_ms: int) -> Event:
+    def welcome(self, server: str, now_ms: int, role: str | None = None) -> Event:
         """The first message."""
-        return self._log.welcome(self.cursor, server, now_ms)
+        return self._log.welcome(self.cursor, server, now_ms, role)
 
     def next(self) -> Event | None:
         """The one event to send now; None: nothing before the log's newest passes `cursor`."""

@@ -50,7 +50,8 @@ class Ingest:
     async def run(self, server: str) -> None:
         """Serve the client to its end. Raises Close, and ConnectionClosed if it is gone."""
         if self._request.events:
-            await self._socket.send(self._wire.welcome(server, self._hub.now_ms()).json)
+            role = None if self._speaker is None else self._speaker.role
+            await self._socket.send(self._wire.welcome(server, self._hub.now_ms(), role).json)
         await self._hear()
         if self._close is None:
             await self._relay.until(self._session.log.next_seq - 1)

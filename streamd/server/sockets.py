@@ -64,8 +64,7 @@ class Sockets:
     async def _serve(self, socket: ServerConnection, request: Request) -> None:
         try:
             if isinstance(request, EventsRequest):
-                self._check_role(socket, request, Role.VIEWER)
-                await self._read(socket, request)
+                await self._read(socket, request, self._check_role(socket, request, Role.VIEWER))
             else:
                 assert isinstance(request, AudioRequest), "http.py answers everything else"
                 await self._speak(socket, request, self._check_role(socket, request, Role.SPEAKER))
@@ -80,14 +79,14 @@ class Sockets:
         except Refused as refused:
             raise Close(CloseCode.VIOLATION, f"forbidden: {refused}") from refused
 
-    async def _read(self, socket: ServerConnection, request: EventsRequest) -> None:
+    async def _read(self, socket: ServerConnection, request: EventsRequest, reader: Person) -> None:
         session = await self._hub.get(request.session)
         if session is None:
             raise Close(CloseCode.NO_SUCH_SESSION, no_session(request.session, self._hub))
         with self._counted(session):
             wire = ReaderWire(session.log, self._hub.now_ms(), after=request.after, epoch=request.epoch)
             relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
-            await socket.send(wire.welcome(SERVER, self._hub.now_ms()).json)
+            await socket.send(wire.welcome(SERVER, self._hub.now_ms(), reader.role).json)
             listening = self._obey(socket, request, wire, session)
             await first(relay.forever(), listening, self._draining.wait())
             await _farewell(socket, relay, session.log.next_seq - 1)

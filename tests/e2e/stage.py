@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from streamd.core.events import Body, Event, Final, Gap, Partial, Revised, State, Status
 from streamd.core.log import Log
@@ -19,8 +19,9 @@ class Stage:
 
     url: str
 
-    def __init__(self) -> None:
+    def __init__(self, **server: Any) -> None:
         self.hub = PlayedHub("room")
+        self._settings = server
         self._server = AsyncExitStack()
         self._end_ms = 0
 
@@ -34,7 +35,9 @@ class Stage:
         await self._server.aclose()
 
     async def _serve(self, port: int) -> None:
-        serving = await self._server.enter_async_context(serve(Server(port=port), self.hub, Metrics()))
+        serving = await self._server.enter_async_context(
+            serve(Server(port=port, **self._settings), self.hub, Metrics())
+        )
         self.url, self._port = serving.url, serving.port
 
     async def restart(self, *, epoch: str | None = None) -> None:

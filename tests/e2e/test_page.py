@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -12,7 +13,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, ViewportSize, WebSocket, async_playwright, expect
 from websockets.asyncio.client import connect
 
-from streamd.core.events import Status
+from streamd.core.events import Command, CommandState, Status
+from streamd.core.wire import Answer
 from tests.e2e.stage import Stage
 from tests.needs import CHROMIUM, need
 
@@ -548,3 +550,113 @@ async def test_says_that_plain_http_gets_no_microphone(page: Page, stage: Stage)
     await page.goto(stage.url)
     await microphone(page).click()
     await expect(page.locator("#microphone-status")).to_contain_text("only to pages that come over https")
+
+
+# Commands
+
+
+def told(stage: Stage, state: CommandState, command_id: str = "c1", **more: Any) -> None:
+    fields: dict[str, Any] = {"name": "set_speed", "params": {"rpm": 95}, "utterance": 1, **more}
+    stage.put(Command(command_id=command_id, state=state, **fields))
+
+
+def ask(stage: Stage, command_id: str = "c1", **more: Any) -> None:
+    question = {"prompt": "Set press two to 95? (set_speed: rpm = 95)", "confirm": "readback"} | more
+    told(stage, "awaiting_confirmation", command_id, **question)
+
+
+async def box(locator: Locator) -> tuple[float, ...]:
+    found = await locator.bounding_box()
+    assert found is not None
+    return found["x"], found["y"], found["width"], found["height"]
+
+
+async def test_a_question_is_answered_with_large_buttons(page: Page, stage: Stage, wire: Wire) -> None:
+    await page.goto(stage.url)
+    await expect(page.get_by_role("region", name="Commands")).to_be_hidden()
+    ask(stage)
+    await expect(page.get_by_role("alert")).to_have_text("Set press two to 95? (set_speed: rpm = 95)")
+    confirm, deny = page.get_by_role("button", name="Confirm"), page.get_by_role("button", name="Deny")
+    await expect(confirm).to_have_attribute("aria-disabled", "false")
+    (x, _, width, height), (left, _, width_2, _) = await box(confirm), await box(deny)
+    assert min(width, width_2, height) >= 96, "a finger in a glove"
+    assert x >= left + width_2 + 16
+    await confirm.click()
+    await stage.room.until_answers(1)
+    told(stage, "succeeded")
+    await expect(page.locator("#command-told")).to_have_text("Done: set_speed (rpm 95)")
+    await expect(page.get_by_role("alert")).to_have_text("")
+    await expect(confirm).to_be_hidden()
+    assert stage.room.answers[0][0] == Answer("c1", True)
+
+
+async def test_the_keyboard_answers_and_a_code_word_goes_along(page: Page, stage: Stage) -> None:
+    await page.goto(stage.url)
+    ask(stage, confirm="codeword", codeword="amber")
+    await expect(page.locator("#command-word")).to_have_text("Code word: amber")
+    deny = page.get_by_role("button", name="Deny")
+    await expect(deny).to_have_attribute("aria-disabled", "false")
+    await deny.focus()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await stage.room.until_answers(1)
+    assert stage.room.answers[0][0] == Answer("c1", True, "amber")
+
+
+async def test_nothing_moves_and_nothing_is_hit_that_has_just_appeared(page: Page, stage: Stage) -> None:
+    await page.goto(stage.url)
+    ask(stage)
+    confirm, deny = page.get_by_role("button", name="Confirm"), page.get_by_role("button", name="Deny")
+    await expect(confirm).to_have_attribute("aria-disabled", "false")
+    places = await box(confirm), await box(deny)
+    told(stage, "expired", reason="nobody confirmed it in time")
+    ask(stage, "c2", prompt="Open the guard of press two and of all others? " * 6)
+    await expect(page.get_by_role("alert")).to_contain_text("Open the guard")
+    await confirm.click(force=True)  # meant for the former question
+    assert (await box(confirm), await box(deny)) == places
+    await expect(confirm).to_have_attribute("aria-disabled", "false")
+    await deny.click()
+    await stage.room.until_answers(1)
+    assert [answer for answer, _ in stage.room.answers] == [Answer("c2", False)]
+
+
+async def test_what_is_held_can_be_cancelled_and_what_is_in_doubt_be_settled(page: Page, stage: Stage) -> None:
+    await page.goto(stage.url)
+    told(stage, "proposed", expires_ms=5)
+    await expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    await expect(page.locator("#command-yes")).to_be_hidden()
+    told(stage, "dispatched", prompt="Was it done?", confirm="outcome")
+    await expect(page.get_by_role("button", name="It was done")).to_be_visible()
+    await expect(page.get_by_role("button", name="It was not done")).to_be_visible()
+
+
+async def test_who_may_not_answer_has_no_buttons(browser: Browser) -> None:
+    context = await browser.new_context(viewport=VIEWPORT)
+    page = await context.new_page()
+    async with Stage(tokens={"viewer": ("viewers-secret",)}) as stage:
+        await page.goto(f"{stage.url}?session=room&token=viewers-secret")
+        ask(stage)
+        await expect(page.get_by_role("alert")).to_contain_text("Set press two")
+        await expect(page.locator("#command-yes")).to_be_hidden()
+        await expect(page.locator("#command-no")).to_be_hidden()
+    await context.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+async def test_questions_and_buttons_can_be_read(page: Page, stage: Stage, scheme: Literal["dark", "light"]) -> None:
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(stage.url)
+    ask(stage, confirm="codeword", codeword="amber")
+    for element in ("#command-question", "#command-word", "#command-yes", "#command-no"):
+        await expect(page.locator(element)).to_be_visible()
+        assert await page.locator(element).evaluate(CONTRAST) >= 7
+
+
+async def test_on_a_phone_the_buttons_stay_large(page: Page, stage: Stage) -> None:
+    await page.set_viewport_size(ViewportSize(width=360, height=640))
+    await page.goto(stage.url)
+    ask(stage)
+    for name in ("Confirm", "Deny"):
+        _, _, width, height = await box(page.get_by_role("button", name=name))
+        assert min(width, height) >= 72
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
