@@ -151,3 +151,21 @@ def test_what_can_not_be_taken_over_is_named(run: Run) -> None:
     assert run("import", "--from", "rhino", "latin.yaml", "--out", "pack.yaml")[0] == 78
     assert run("import", "--from", "rhino", "coffee.yaml", "--out", "no/pack.yaml")[0] == 69
     assert run("import", "--from", "alexa", "coffee.yaml", "--out", "pack.yaml")[0] == 2
+
+
+def test_an_audit_is_replayed(run: Run) -> None:
+    heard = {
+        "heard": "light off",
+        "hypotheses": ["light off"],
+        "language": "en",
+        "verdict": "reject",
+        "understood": None,
+    }
+    record: dict[str, object] = {"type": "command", "name": None, "params": {}}
+    Path("audit.jsonl").write_text(json.dumps({"record": record, "note": heard}))
+    code, out, _ = run("replay", "press-line", "audit.jsonl")
+    assert code == 0
+    assert out.splitlines()[2] == "    would be  accept work_light(on=False)  understood"
+    assert out.splitlines()[3].startswith("1 utterances, 1 with another outcome under version ")
+    code, out, _ = run("replay", "press-line", "audit.jsonl", "--json")
+    assert json.loads(out)["before"] == ["reject", None, {}]

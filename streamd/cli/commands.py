@@ -151,3 +151,30 @@ def import_(
     pack.grammar()
     risks = ", ".join(sorted({command.safety.risk for command in pack.pack.commands.values()}))
     typer.echo(f"{out}: {len(pack.pack.commands)} commands, risk {risks}; next: streamd commands lint {out}")
+
+
+@commands.command()
+def replay(
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="As for lint.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `streamd commands audit` wrote.", exists=True, dir_okay=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: every utterance, one line for each.")] = False,
+) -> None:
+    """Show what a changed pack would make of utterances that were heard, before it goes live. Nothing is sent."""
+    from streamd.commands.files import load
+    from streamd.commands.replay import replay as again
+
+    grammar = load([pack]).grammar()
+    with file.open(encoding="utf-8") as rows:
+        replayed = list(again(grammar, rows, str(file)))
+    if as_json:
+        for utterance in replayed:
+            typer.echo(utterance.as_json())
+        return
+    differing = [utterance for utterance in replayed if utterance.differs]
+    for utterance in differing:
+        typer.echo(utterance.in_words())
+    typer.echo(
+        f"{len(replayed)} utterances, {len(differing)} with another outcome under version {grammar.pack.version}"
+    )
