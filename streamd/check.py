@@ -21,6 +21,7 @@ from streamd.config import Loaded, flat, shown
 from streamd.core.audio import FRAME_BYTES, Frame
 from streamd.core.events import Event, Final
 from streamd.core.words import bare
+from streamd.engines.gemma import providers
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.listen import Address, sessions
 from streamd.orders import orders
@@ -59,6 +60,8 @@ def examine(load: Callable[[], Loaded], *, everything: bool = False) -> Iterator
     yield _tried("speech detection", lambda: speech_detection(settings))
     weights = _tried("model", lambda: model(settings))
     yield weights
+    if settings.pipeline.recognise.engine in ("auto", "gemma"):
+        yield _tried("gemma", lambda: gemma(settings))
     if weights.state == "ok":
         yield _tried("test sentence", lambda: sentence(settings))
     if settings.pipeline.commands.pack:
@@ -115,23 +118,36 @@ def speech_detection(settings: Settings) -> Finding:
     return Finding("speech detection", "ok", "webrtcvad and Silero")
 
 
-def _model(settings: Settings) -> str:
-    """The weights without which nothing is heard."""
-    engines = settings.engines
-    return engines.gemma.model if settings.pipeline.recognise.engine == "gemma" else engines.whisper.model
-
-
 def model(settings: Settings) -> Finding:
     """The weights are here, whole and unchanged."""
     if settings.pipeline.recognise.engine == "scripted":
         return Finding("model", "ok", "scripted needs none")
-    name = _model(settings)
+    name = settings.weights
     folder = models.locate(name, settings.models)
     files = models.verify(name, settings.models)
     if damaged := [file.file for file in files if file.state in ("missing", "differs")]:
         raise UnavailableError(f"{folder}: not what was fetched: {', '.join(damaged)}; replace the folder")
     compared = sum(file.state == "ok" for file in files)
     return Finding("model", "ok", f"{name} in {folder}, {compared} of {len(files)} files compared with their digests")
+
+
+def gemma(settings: Settings) -> Finding:
+    """What Gemma would be computed on, and whether it is here. Captions can do without it where Whisper may hear."""
+    wanted, may_do_without = settings.engines.gemma, settings.pipeline.recognise.engine == "auto"
+    try:
+        runtime = providers.installed()
+        first = providers.providers(wanted.provider)[0].removesuffix("ExecutionProvider")
+    except UnavailableError as error:
+        if may_do_without:
+            return Finding("gemma", "warn", f"{error}; until then Whisper hears everything")
+        raise
+    try:
+        folder = models.locate(wanted.model, settings.models)
+    except UnavailableError as error:
+        if may_do_without:
+            return Finding("gemma", "ok", f"not used, Whisper hears everything: {error}", (runtime,))
+        raise
+    return Finding("gemma", "ok", f"{wanted.model} in {folder}, on {first}", (runtime,))
 
 
 def commands(settings: Settings) -> Finding:
@@ -158,7 +174,7 @@ def sentence(settings: Settings) -> Finding:
     pace = took_s / _duration_s(resource("demo/demo.flac"))
     told = f"{right} of {words} words right, {pace:.2f} s of work for a second of sound"
     if right < FEW_WORDS * words:
-        raise UnavailableError(f"{told}: is {_model(settings)} damaged, or not for English? It heard: {heard}")
+        raise UnavailableError(f"{told}: is {settings.weights} damaged, or not for English? It heard: {heard}")
     if pace > SLOW:
         return Finding("test sentence", "warn", f"{told}: too slow for live captions; take a smaller model", (heard,))
     return Finding("test sentence", "ok", told, (heard,))

@@ -285,3 +285,9 @@ class Settings(_Table):
     models: Models = Field(default_factory=Models)
     logging: Logging = Logging()
     pipeline: Pipeline = Pipeline()
+
+    @property
+    def weights(self) -> str:
+        """The model without which nothing is heard: a name, or a folder."""
+        engines = self.engines
+        return engines.gemma.model if self.pipeline.recognise.engine == "gemma" else engines.whisper.model

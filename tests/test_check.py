@@ -26,6 +26,7 @@ from streamd.settings import Models, Server, Settings, Source, Store, Tokens
 from streamd.sources import Device
 from streamd.store import Journal
 from tests.conftest import DATA
+from tests.gemma_data import MODEL
 from tests.needs import need
 
 
@@ -54,6 +55,7 @@ def test_a_machine_that_can_caption(tiny_en: Path) -> None:
         "source",
         "speech detection",
         "model",
+        "gemma",
         "test sentence",
         "journal",
         "port",
@@ -61,8 +63,8 @@ def test_a_machine_that_can_caption(tiny_en: Path) -> None:
     ]
     assert {finding.state for finding in findings} <= {"ok", "warn"}
     assert verdict(findings) == 0
-    assert "words right" in findings[4].detail
-    assert "country" in findings[4].more[0]
+    assert "words right" in findings[5].detail
+    assert "country" in findings[5].more[0]
 
 
 def test_without_a_model_no_sentence_is_tried() -> None:
@@ -143,6 +145,37 @@ def test_damaged_weights(tiny_en: Path, tmp_path: Path) -> None:
         file.write(" ")
     with pytest.raises(UnavailableError, match=r"not what was fetched: tokenizer\.json"):
         check.model(settings)
+
+
+def with_gemma(engine: str, model: object) -> Settings:
+    return load(None, [f"pipeline.recognise.engine={engine}", f"engines.gemma.model={model}"], {}).settings
+
+
+def test_gemma_says_where_it_is_and_what_it_runs_on() -> None:
+    for engine in ("auto", "gemma"):
+        found = check.gemma(with_gemma(engine, MODEL))
+        assert (found.state, found.detail) == ("ok", f"{MODEL} in {MODEL}, on CPU")
+        assert found.more[0].startswith("ONNX Runtime")
+    assert "unpinned" not in check.model(with_gemma("gemma", MODEL)).detail
+
+
+def test_captions_can_do_without_gemma_but_not_if_it_alone_hears() -> None:
+    found = check.gemma(with_gemma("auto", "gemma-4-E4B-it-q4"))
+    assert found.state == "ok"
+    assert "not used, Whisper hears everything: the model gemma-4-E4B-it-q4 is not on this machine" in found.detail
+    with pytest.raises(UnavailableError, match="streamd models pull gemma-4-E4B-it-q4"):
+        check.gemma(with_gemma("gemma", "gemma-4-E4B-it-q4"))
+
+
+def test_two_onnx_runtimes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def both() -> str:
+        raise UnavailableError("run packaging/gpu.py")
+
+    monkeypatch.setattr("streamd.engines.gemma.providers.installed", both)
+    found = check.gemma(with_gemma("auto", MODEL))
+    assert (found.state, found.detail) == ("warn", "run packaging/gpu.py; until then Whisper hears everything")
+    with pytest.raises(UnavailableError, match=r"packaging/gpu\.py"):
+        check.gemma(with_gemma("gemma", MODEL))
 
 
 def heard(monkeypatch: pytest.MonkeyPatch, outcome: str | StreamdError) -> None:

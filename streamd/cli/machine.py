@@ -76,7 +76,7 @@ def list_models(config: ConfigFile = None, sets: Sets = None) -> None:
         known, found = CATALOGUE.get(name), here.get(name)
         size = known.megabytes if known else here[name].size_bytes // 1_000_000
         place = (found.fault or str(found.folder)) if found else "-"
-        used = " (used)" if name == settings.engines.whisper.model else ""
+        used = " (used)" if name == settings.weights else ""
         rows.append((f"{name}{used}", known.languages if known else "?", str(size), place))
     _table(("model", "languages", "MB", "here"), *rows)
 
@@ -107,7 +107,7 @@ def pull(names: Names = None, config: ConfigFile = None, sets: Sets = None, log_
                     typer.echo(f"fetching {now.what}", err=True)
             progress.update(tasks[now.what], completed=now.done_bytes, total=now.total_bytes)
 
-        for name in names or [settings.engines.whisper.model]:
+        for name in names or [settings.weights]:
             folders.append((name, weights.pull(name, settings.models, report)))
     for name, folder in folders:
         typer.echo(f"{name}: {folder}")
@@ -120,7 +120,7 @@ def verify(names: Names = None, config: ConfigFile = None, sets: Sets = None) ->
     from streamd import models as weights
 
     broken = []
-    for name in names or [settings.engines.whisper.model]:
+    for name in names or [settings.weights]:
         for file in weights.verify(name, settings.models):
             typer.echo(f"{name}: {file.file}: {_STATES[file.state]}")
             if file.state in ("missing", "differs"):
