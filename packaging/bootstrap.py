@@ -46,33 +46,34 @@ TIMEOUT_S = 60
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
+    parser.add_argument("--extra", help="also what an optional part needs, and pyproject.toml's group of this name")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where to (default: %(default)s)")
     arguments = parser.parse_args()
     try:
-        install(arguments.venv, dev=arguments.dev)
+        install(arguments.venv, dev=arguments.dev, extra=arguments.extra)
     except (OSError, ValueError) as error:
         sys.exit(f"streamd can't be installed: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"streamd can't be installed: {' '.join(map(str, error.cmd))} failed, see above")
 
 
-def install(folder: Path, *, dev: bool) -> None:
+def install(folder: Path, *, dev: bool, extra: str | None = None) -> None:
     """Bring the environment up to date with pyproject.toml; quick, and without a network, if it is already."""
     python = folder / "bin" / "python"
     wanted = fingerprint((ROOT / "pyproject.toml").read_bytes(), ROOT)
     version = pip_version(python)
     done = read_stamp(folder) if version else {}
-    if done.get("dev" if dev else "run") == wanted:
+    kinds = ["run", *(["dev"] if dev else []), *([extra] if extra else [])]
+    if all(done.get(kind) == wanted for kind in kinds[1:] or kinds):
         return
     print(f"Installing streamd into {folder} (once; some hundred megabytes)", flush=True)
     if version is None:
         make_environment(folder)
     if (pip_version(python) or (0,)) < PIP_OLDEST:
         run(python, "-m", "pip", "install", "--quiet", "--upgrade", f"pip=={PIP_VERSION}")
-    groups = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
+    groups = [f"--group={ROOT / 'pyproject.toml'}:{group}" for group in kinds[1:]]
     # --prefer-binary: an older wheel rather than a newer source that wants a compiler
-    run(python, "-m", "pip", "install", "--prefer-binary", "--editable", ROOT, *groups)
-    kinds = ("run", "dev") if dev else ("run",)
+    run(python, "-m", "pip", "install", "--prefer-binary", "--editable", f"{ROOT}[{extra}]" if extra else ROOT, *groups)
     (folder / STAMP).write_text(json.dumps(done | dict.fromkeys(kinds, wanted)))
 
 

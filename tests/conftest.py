@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 DATA = Path(__file__).parent / "data"
+collect_ignore = [] if find_spec("torch") else ["export"]  # these are for `make test-export`
 
 
 @pytest.fixture(autouse=True)

@@ -187,7 +187,16 @@ def test_nothing_is_installed_twice(bootstrap: ModuleType, steps: list[str], tmp
     bootstrap.install(tmp_path, dev=True)
     bootstrap.install(tmp_path, dev=True)
     bootstrap.install(tmp_path, dev=False)
-    assert steps[1:] == [f"install --prefer-binary --editable {ROOT} --group {ROOT}/pyproject.toml:dev"]
+    assert steps[1:] == [f"install --prefer-binary --editable {ROOT} --group={ROOT}/pyproject.toml:dev"]
+
+
+def test_an_optional_part_is_installed_with_the_rest(bootstrap: ModuleType, steps: list[str], tmp_path: Path) -> None:
+    bootstrap.install(tmp_path, dev=False)
+    bootstrap.install(tmp_path, dev=True, extra="export")
+    bootstrap.install(tmp_path, dev=True, extra="export")
+    bootstrap.install(tmp_path, dev=True)
+    groups = f"--group={ROOT}/pyproject.toml:dev --group={ROOT}/pyproject.toml:export"
+    assert steps[1:] == [f"install --prefer-binary --editable {ROOT}[export] {groups}"]
 
 
 def test_other_requirements_are_installed(
@@ -308,7 +317,7 @@ def test_pips_options_come_from_where_pip_has_them(bootstrap: ModuleType, tmp_pa
 def test_failures_are_one_sentence(
     bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
-    def fail(_: Path, *, dev: bool) -> None:
+    def fail(_: Path, *, dev: bool, extra: str | None) -> None:
         raise error
 
     monkeypatch.setattr(bootstrap, "install", fail)

@@ -6,19 +6,35 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamd import logs
-from streamd.cli.options import ConfigFile, LogLevel, Pipeline, Sets, loaded, prepared
+from streamd.cli.options import ConfigFile, LogLevel, Pipeline, Sets, loaded, one_of, prepared
 from streamd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-models = typer.Typer(help="Weights: what there is, fetch, verify.", no_args_is_help=True)
+models = typer.Typer(help="Weights: what there is, fetch, verify, export.", no_args_is_help=True)
+
+
+class Dtype(StrEnum):
+    """Of exported weights, as engines/gemma/export/dtypes.py has them."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+    q4 = "q4"
+    q4f16 = "q4f16"
+
+
+DTYPE = typer.Option(
+    parser=lambda text: one_of(Dtype, text), metavar="|".join(Dtype), help="What weights are stored and computed as."
+)
 
 
 def devices() -> None:
@@ -127,6 +143,20 @@ def verify(names: Names = None, config: ConfigFile = None, sets: Sets = None) ->
                 broken.append(name)
     if broken:
         raise UnavailableError(f"{', '.join(dict.fromkeys(broken))}: damaged; fetch it with `streamd models pull`")
+
+
+@models.command("export")
+def export_model(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a Gemma 4 E2B or E4B.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; further dtypes may be added later.")],
+    dtype: Annotated[Dtype, DTYPE] = Dtype.q4,
+) -> None:
+    """Turn a Hugging Face checkpoint of Gemma 4 into the graphs that its engine runs (needs the extra `export`)."""
+    from streamd.engines.gemma.export import export
+
+    logs.set_up("WARNING")
+    manifest = export(checkpoint, out, dtype, lambda what: typer.echo(what, err=True))
+    typer.echo(f"{dtype}: {manifest}")
 
 
 _STATES = {"ok": "ok", "missing": "missing", "differs": "not what was fetched", "unpinned": "nothing to compare with"}

@@ -41,7 +41,7 @@ class Level(StrEnum):
     ERROR = "ERROR"
 
 
-def _one_of(kind: type[_E], text: str) -> _E:
+def one_of(kind: type[_E], text: str) -> _E:
     """Raises BadParameter in our words; typer's own begin with pydantic's."""
     try:
         return kind(text)
@@ -53,7 +53,7 @@ LogLevel = Annotated[
     Level | None,
     typer.Option(
         "--log-level",
-        parser=lambda text: _one_of(Level, text.upper()),
+        parser=lambda text: one_of(Level, text.upper()),
         metavar="|".join(Level),
         help="How much is logged on stderr.",
     ),
@@ -74,7 +74,7 @@ TranscriptFormat = Annotated[
     typer.Option(
         "--format",
         "-f",
-        parser=lambda text: _one_of(Format, text),
+        parser=lambda text: one_of(Format, text),
         metavar="|".join(Format),
         help="Text, subtitles or finals with word times.",
     ),
