@@ -40,7 +40,7 @@ class Graph:
 def check(graph: Graph, weights: Weights) -> None:
     """Raises UnavailableError if a weight is missing or misshapen, StreamdError if nothing says which one it is."""
     for name, parameter in graph.module.named_parameters():
-        key = _key(graph, name)
+        key = checkpoint_name(graph, name)
         if (shape := weights.shape(key)) != tuple(parameter.shape):
             raise UnavailableError(f"{key} has the shape {shape}, but config.json makes it {tuple(parameter.shape)}")
 
@@ -49,7 +49,7 @@ def write(graph: Graph, weights: Weights, dtype: Dtype, folder: Path) -> store.W
     """`folder`/NAME{suffix}.onnx and its weights in NAME{suffix}.onnx_data. Raises what trace and store.write raise."""
     model = trace(graph)
     parameters = dict(graph.module.named_parameters())  # other initializers are constants of the code, complete already
-    names = {name: _key(graph, name) for name in model.graph.initializers if name in parameters}
+    names = {name: checkpoint_name(graph, name) for name in model.graph.initializers if name in parameters}
     return store.write(model, names, weights, dtype, folder / f"{graph.name}{dtype.suffix}.onnx")
 
 
@@ -95,7 +95,7 @@ def _dimension(name: str) -> Any:
     return int(factor) * torch.export.Dim(unit, max=MOST) if unit else torch.export.Dim.DYNAMIC
 
 
-def _key(graph: Graph, parameter: str) -> str:
+def checkpoint_name(graph: Graph, parameter: str) -> str:
     """The checkpoint's name of a parameter."""
     begins = [begin for begin in graph.keys if parameter.startswith(begin)]
     if len(begins) != 1:
