@@ -152,7 +152,7 @@ class Commander:
 
     async def _consider(self, heard: _Heard) -> None:
         final = heard.reading.final
-        if not final.text or final.fallback or self._answers(heard):
+        if not final.text or self._answers(heard):
             return
         understood = await self._orders.understand(heard.reading)
         decision, match = understood.decision, understood.decision.match
@@ -171,7 +171,7 @@ class Commander:
             sentence=match.sentence,
             said_ms=heard.said_ms,
             speaker=heard.speaker,
-            sure=asked_anyway or decision.verdict is not Verdict.CONFIRM,
+            sure=asked_anyway or (decision.verdict is not Verdict.CONFIRM and not final.fallback),
             codeword=self._orders.codeword(),
         )
         blocked = self._orders.states.blocked(match.command.safety.interlock, now)

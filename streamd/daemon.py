@@ -94,6 +94,8 @@ async def _live(
         second = _second(specs[1], settings) if specs[1] else None
         if second is not None:
             stack.push_async_callback(second.close)
+        if shared is not None and shared.ear is not None:
+            stack.push_async_callback(shared.ear.close)
         hub = await stack.enter_async_context(Hub(settings, router, metrics, journal, thread, second, shared))
         server = await stack.enter_async_context(serve(settings.server, hub, metrics))
         session = await hub.open(settings.session)
@@ -102,6 +104,8 @@ async def _live(
             chores = [tasks.create_task(router.start()), tasks.create_task(_probe_loop(metrics))]
             if second is not None:
                 chores.append(tasks.create_task(second.start()))
+            if shared is not None and shared.ear is not None:
+                chores.append(tasks.create_task(shared.ear.start()))
             if source is not None:
                 chores.append(tasks.create_task(_listen(session, source)))
             if journal is not None:

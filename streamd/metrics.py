@@ -54,7 +54,8 @@ class Metrics:
         self.engine_calls = self._new(
             Counter,
             "engine_calls",
-            "Engine calls by kind (partial, final, decision) and outcome (ok, replayed, deadline, died, failed).",
+            "Engine calls by kind (partial, final, decision, comparison) and outcome (ok, replayed, deadline, died, "
+            "failed).",
             "kind",
             "outcome",
         )

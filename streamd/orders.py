@@ -5,28 +5,36 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from typing import Protocol
 
 from rapidfuzz import fuzz
 
-from streamd.bridge import in_thread
+from streamd.bridge import EngineFailed, EngineHost, in_thread
 from streamd.commands.files import load
 from streamd.core.commands.answers import CODEWORDS
 from streamd.core.commands.decide import Decision, Verdict, decide
 from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Grammar, Match
+from streamd.core.commands.hearing import Choices, Comparisons
+from streamd.core.commands.lattice import lattice, primer
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
+from streamd.core.commands.weigh import weigh
 from streamd.dispatch import Call, Outcome, ready, send
 from streamd.errors import ConfigError
 from streamd.feed import now_ms
 from streamd.settings import Settings
+from streamd.specs import ear_spec
 from streamd.transcriber import Reading
 
 LIKE_PERCENT = 75
 """So like a command's sentence must a text be for readers to be told that it is none."""
+
+LONGEST_BYTES = 20 * 32_000
+"""A longer sound is no command, and would cost time."""
 
 TWO = 2  # persons
 
@@ -55,6 +63,12 @@ class Understand(Protocol):
     async def __call__(self, reading: Reading) -> Understood: ...
 
 
+class Ear(Protocol):
+    """What this needs of bridge.EngineHost."""
+
+    async def compare(self, utterance_id: str, pcm: bytes, choices: Sequence[Choices]) -> Comparisons: ...
+
+
 class ByText:
     """Nothing but the grammar, on the text that readers see."""
 
@@ -71,6 +85,50 @@ class ByText:
         decision = decide(found, (text,), said_in)
         nearest = self._grammar.nearest(text, language) if decision.verdict is Verdict.REJECT else None
         return Understood(decision, (text,), nearest if nearest and _like(text, nearest, said_in) else None)
+
+
+class BySound:
+    """Sentences are compared with the sound itself. Without an answer the text counts, and is asked about."""
+
+    def __init__(self, grammar: Grammar, ear: Ear) -> None:
+        self._grammar = grammar
+        self._ear = ear
+        self._text = ByText(grammar)
+        self._numbers = count(1)
+        self._choices = [
+            Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
+            for tag in grammar.languages
+        ]
+
+    async def __call__(self, reading: Reading) -> Understood:
+        if len(reading.pcm) > LONGEST_BYTES:
+            return Understood(Decision(Verdict.REJECT, "too long for a command"), (reading.final.text,))
+        try:
+            heard = await self._ear.compare(f"command {next(self._numbers)}", reading.pcm, self._choices)
+        except EngineFailed as error:
+            _log.warning("a command is judged by its text alone: %s", error)
+            return unsure(await self._text(reading))
+        if not heard.by_language:
+            return unsure(await self._text(reading))
+        return await in_thread(self._judge, heard, reading.final.text)
+
+    def _judge(self, heard: Comparisons, text: str) -> Understood:
+        weighed = {tag: weigh(comparison, self._grammar, tag) for tag, comparison in heard.by_language}
+        tag = max(weighed, key=lambda tag: weighed[tag].certainty)
+        best = weighed[tag]
+        decision = decide(best.found, best.texts, tag, sure=best.sure)
+        nearest = self._grammar.nearest(text, tag) if decision.verdict is Verdict.REJECT else None
+        scores = asdict(best.scores) if best.scores else {}
+        shown = nearest if nearest and _like(text, nearest, tag) else None
+        return Understood(decision, best.texts or (text,), shown, scores)
+
+
+def unsure(understood: Understood) -> Understood:
+    """The same, but nothing is done before somebody has confirmed it."""
+    decision = understood.decision
+    if decision.verdict is not Verdict.ACCEPT:
+        return understood
+    return replace(understood, decision=replace(decision, verdict=Verdict.CONFIRM, reason="it was only read as text"))
 
 
 def _like(text: str, sentence: str, language: str) -> bool:
@@ -91,6 +149,7 @@ class Orders:
     role: str = "speaker"  # of who speaks into the daemon's own microphone
     sent: dict[str, int] = field(default_factory=dict)
     now_ms: Callable[[], int] = steady_ms
+    ear: EngineHost | None = None  # to be started and closed with the daemon
     send: Callable[[Command, Call], Awaitable[Outcome]] = send
     codeword: Callable[[], str] = lambda: secrets.choice(CODEWORDS)
 
@@ -113,10 +172,19 @@ def orders(settings: Settings) -> Orders | None:
         for command in commands:
             if command.safety.risk is Risk.TWO_PERSON:
                 _log.warning("%s can't be confirmed: it takes two tokens in server.tokens.operator", command.name)
+    ear = _ear(settings)
     return Orders(
-        understand=ByText(grammar),
+        understand=ByText(grammar) if ear is None else BySound(grammar, ear),
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
         shadow=stage.shadow,
         role=stage.role,
+        ear=ear,
     )
+
+
+def _ear(settings: Settings) -> EngineHost | None:
+    spec = ear_spec(settings)
+    if spec is None:
+        return None
+    return EngineHost(spec, deadline_s=settings.engines.deadline_s, start_deadline_s=settings.engines.start_deadline_s)

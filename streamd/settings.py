@@ -257,6 +257,7 @@ class CommandsStage(_Table):
     """Spoken commands: whole sentences in, calls out, and what is risky only after somebody has confirmed it."""
 
     pack: str = ""  # a file, a folder, or the name of a pack; empty: no commands
+    by: Literal["auto", "sound", "text"] = "auto"  # sound: sentences are compared with it; auto: where Whisper hears
     shadow: bool = False  # all of it but the sending
     role: Literal["viewer", "speaker", "operator"] = "speaker"  # of who speaks into this machine's own microphone
     state_max_age_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0  # a state that was told longer ago is unknown

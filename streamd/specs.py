@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamd import models
 from streamd.core.route import Role, Rules
@@ -53,6 +53,14 @@ def second_spec(settings: Settings) -> EngineSpec | None:
         "beam_size": stage.beam_size,
     }
     return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), stage.threads, SECOND_NICENESS)
+
+
+def ear_spec(settings: Settings) -> EngineSpec | None:
+    """What the worker builds that compares sentences with the sound; None: commands go by the captions' text."""
+    by, engine = settings.pipeline.commands.by, settings.pipeline.recognise.engine
+    if by == "text" or (by == "auto" and engine not in ("auto", "whisper")):
+        return None
+    return replace(_whisper(settings), threads=1)
 
 
 def rules(stage: RouteStage) -> Rules:

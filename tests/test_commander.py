@@ -160,7 +160,6 @@ async def test_partials_and_what_was_not_heard_in_full_are_never_read(room: Room
     number = room.feed.append(Status(state="speech")).seq
     text = "tell me the speed"
     room.feed.append(Partial(utterance=number, rev=1, start_ms=0, end_ms=9, text=text, committed=len(text)))
-    room.say(text, fallback=True)
     room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="journal", fallback=True))
     room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="whisper"))
     room.say("")
@@ -356,6 +355,11 @@ async def test_how_long_was_listened_is_accounted_for(monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, "ACCOUNT_S", 1_000)
     assert sum(account["heard_ms"] for account in room.accounts) == 120
     assert room.accounts[0] == {"heard_ms": 40, "grammar": PACK.version, "shadow": True}
+
+
+async def test_what_another_engine_heard_is_read_back(room: Room) -> None:
+    room.say("tell me the speed", fallback=True)
+    assert (await room.question()).confirm == "readback"
 
 
 async def test_other_languages_than_the_grammar_s_are_tried_as_its_own(room: Room) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from streamd.core.commands.hearing import Arc, Choices, Comparison, Comparisons, Lattice, Reading
 from streamd.core.tools.tool import Tool, ToolCall, ToolDecision
 from streamd.engines import pipe
 from streamd.engines.base import Context, EngineSpec, Hypothesis, HypothesisWord
 from streamd.engines.pipe import (
     Advance,
     Channel,
+    Compare,
+    Compared,
     Decide,
     Decided,
     Failed,
@@ -30,11 +33,13 @@ MESSAGES: list[Message] = [
     EngineSpec("scripted", {"script": "größer.toml"}, 2),
     Advance(7, "raum/1", bytes(range(256)), True, False, Context("Grüße", "…", "de", ("Žižek",))),
     Decide(8, "raum/1", bytes(4), (Tool("press", "Größer", {"type": "object"}),), Context()),
+    Compare(9, bytes(4), (Choices("g 1", Lattice(((Arc("größer", 1),), ()), frozenset({1})), "größer", "de"),)),
     Forget("raum/1"),
     Ready("whisper tiny.en int8", 812.5),
     pipe.Unavailable("no model"),
     Result(7, Hypothesis((HypothesisWord(" 你好", 0.0, 0.5, 0.9),), "scripted", "zh", 0.5, {"decoder": 1.0})),
     Decided(8, ToolDecision(ToolCall("press", {"zones": [1, {"on": True}]}), 2.5, 0.1, 7, 20, None, {"mask": 1.0})),
+    Compared(9, Comparisons((("de", Comparison((), (Reading("größer", -1.5, 2),), 0.1, 1.0, "whisper")),))),
     Unknown(7),
     Failed(7, "RuntimeError", "no"),
 ]

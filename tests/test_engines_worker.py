@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import NoReturn
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from streamd.bridge.link import ONE_THREAD_EACH
+from streamd.core.commands.hearing import Arc, Choices, Comparison, Comparisons, Lattice, Reading
 from streamd.core.tools.tool import Tool, ToolCall
 from streamd.engines import worker
 from streamd.engines.base import Context, EngineSpec, Hypothesis
@@ -24,6 +26,8 @@ from streamd.engines.pipe import (
     HEADER,
     Advance,
     Channel,
+    Compare,
+    Compared,
     Decide,
     Decided,
     Failed,
@@ -40,6 +44,7 @@ from streamd.errors import UnavailableError
 from tests.gate import Gate
 
 SECOND = bytes(32_000)
+CHOICES = Choices("one", Lattice(((Arc("stop", 1),), ()), frozenset({1})), "", "en")
 PATIENCE_S = 60
 
 
@@ -118,6 +123,25 @@ def test_an_engine_that_cannot_call_tools(
     daemon.send(Decide(1, "u", SECOND, (Tool("stop", ""),), Context()))
     assert daemon.receive() == Failed(1, "UnavailableError", "engine deaf can't call tools: use Gemma")
     assert "engine failed in the choice among 1 tools for utterance u of 16000 samples" in caplog.text
+
+
+def test_an_engine_that_cannot_compare_sentences(daemon: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    loaded(daemon, EngineSpec("scripted"))
+    daemon.send(Compare(1, SECOND, (CHOICES,)))
+    assert daemon.receive() == Failed(1, "UnavailableError", "engine scripted can't compare sentences: use whisper")
+    assert "engine failed in the comparison of 16000 samples with 1 grammars" in caplog.text
+
+
+def test_sentences_are_compared_in_the_languages_that_the_engine_speaks(
+    daemon: Channel, fake: Callable[[Callable[..., object]], EngineSpec]
+) -> None:
+    comparison = Comparison((), (Reading("stop", -1.0, 2),), 0.0, 1.0, "ear")
+    engine = SimpleNamespace(
+        name="ear", warm_up=lambda: None, speaks=lambda language: language == "en", compare=lambda *_: comparison
+    )
+    loaded(daemon, fake(lambda _: engine))
+    daemon.send(Compare(1, SECOND, (CHOICES, replace(CHOICES, language="de"))))
+    assert daemon.receive() == Compared(1, Comparisons((("en", comparison),)))
 
 
 def test_forget_comes_before_what_follows_it(daemon: Channel) -> None:

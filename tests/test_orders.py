@@ -1,14 +1,25 @@
-"""What a daemon has to have before it takes commands."""
+"""What a daemon has to have before it takes commands, and how it understands them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from streamd.bridge import EngineFailed, EngineHost
+from streamd.core.commands.decide import Verdict
+from streamd.core.commands.definition import Pack
+from streamd.core.commands.grammar import Grammar
+from streamd.core.commands.hearing import Choices, Comparisons
+from streamd.core.events import Final
+from streamd.engines.base import Context, EngineSpec
 from streamd.errors import ConfigError
-from streamd.orders import orders
+from streamd.orders import BySound, orders
 from streamd.settings import CommandsStage, Pipeline, Server, Settings, Store, Tokens
+from streamd.transcriber import Reading
+from tests.speech import recording
 
 PACK = """
 commands:
@@ -20,7 +31,7 @@ commands:
 def settings(path: Path, **more: object) -> Settings:
     pack = path / "pack.yaml"
     pack.write_text(PACK)
-    stage = CommandsStage(pack=str(pack), shadow=True, role="operator", state_max_age_s=3)
+    stage = CommandsStage(pack=str(pack), by="text", shadow=True, role="operator", state_max_age_s=3)
     return Settings.model_validate(
         {"pipeline": Pipeline(commands=stage), "store": Store(path=path / "journal.sqlite3"), **more}
     )
@@ -51,3 +62,95 @@ def test_two_persons_need_two_tokens(tmp_path: Path, caplog: pytest.LogCaptureFi
     tokens = Tokens(operator=("a-long-secret-1", "a-long-secret-2"))
     orders(settings(tmp_path, server=Server(tokens=tokens)))
     assert caplog.text == ""
+
+
+ROBOT = Grammar(
+    Pack.model_validate(
+        {
+            "commands": {
+                "go": {
+                    "name": "go",
+                    "sentences": {"en": ["go (forward|back) {metres} (meter|meters)"], "de": ["fahr {metres} Meter"]},
+                    "params": {"metres": {"type": "integer", "minimum": 1, "maximum": 20}},
+                    "safety": {"risk": "low"},
+                }
+            }
+        }
+    )
+)
+
+
+SOUNDS = {name: recording(name).pcm.tobytes() for name in ("goforward", "jfk")}
+
+
+def said(text: str, sound: str = "goforward", seconds: float | None = None) -> Reading:
+    final = Final(utterance=1, start_ms=0, end_ms=1, text=text, language="en", engine="scripted")
+    pcm = SOUNDS[sound] if seconds is None else bytes(round(seconds * 32_000))
+    return Reading(final, (), pcm, Context())
+
+
+class NoEar:
+    """Gives no answer, or one in no language."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.fails = fails
+
+    async def compare(self, utterance_id: str, pcm: bytes, choices: Sequence[Choices]) -> Comparisons:
+        if self.fails:
+            raise EngineFailed("it is out of order")
+        return Comparisons(())
+
+
+@pytest.fixture
+def whisper(tiny_en: Path) -> tuple[EngineHost, BySound]:
+    spec = EngineSpec("whisper", {"model_path": str(tiny_en), "threads": 2})
+    host = EngineHost(spec, deadline_s=60, start_deadline_s=60)
+    return host, BySound(ROBOT, host)
+
+
+@pytest.fixture(params=[True, False])
+def deaf(request: pytest.FixtureRequest) -> BySound:
+    return BySound(ROBOT, NoEar(fails=request.param))
+
+
+@pytest.mark.model
+async def test_the_sound_decides_whatever_the_captions_say(whisper: tuple[EngineHost, BySound]) -> None:
+    host, understand = whisper
+    async with asyncio.timeout(120), host:
+        order = await understand(said("Go for war ten metres."))
+        speech = await understand(said("Go forward ten meters.", "jfk"))
+    assert order.decision.verdict is Verdict.ACCEPT
+    assert order.decision.match is not None
+    assert order.decision.match.params == {"metres": 10}
+    assert order.scores["certainty"] > 0.9
+    assert speech.decision.verdict is Verdict.REJECT
+    assert speech.nearest == "go forward 10 meters", "readers are told why nothing happens"
+
+
+async def test_without_an_answer_the_text_is_asked_about(deaf: BySound) -> None:
+    order = (await deaf(said("Go forward ten meters."))).decision
+    assert (order.verdict, order.reason) == (Verdict.CONFIRM, "it was only read as text")
+    assert (await deaf(said("We had eggs."))).decision.verdict is Verdict.REJECT
+
+
+async def test_a_long_sound_is_no_command(deaf: BySound) -> None:
+    understood = await deaf(said("Go forward ten meters.", seconds=20.1))
+    assert (understood.decision.verdict, understood.decision.reason) == (Verdict.REJECT, "too long for a command")
+
+
+@pytest.mark.model
+def test_whisper_compares_where_it_hears(tmp_path: Path, tiny_en: Path) -> None:
+    whisper = {"engines": {"whisper": {"model": str(tiny_en)}}}
+    given = settings(tmp_path, **whisper)
+    by = {by: orders(given.model_copy(update={"pipeline": stage(given, by)})) for by in ("auto", "sound", "text")}
+    assert [shared is not None and shared.ear is not None for shared in by.values()] == [True, True, False]
+    scripted = stage(given, "auto", engine="scripted")
+    shared = orders(given.model_copy(update={"pipeline": scripted}))
+    assert shared is not None
+    assert shared.ear is None
+
+
+def stage(given: Settings, by: str, engine: str = "whisper") -> Pipeline:
+    commands = given.pipeline.commands.model_copy(update={"by": by})
+    recognise = given.pipeline.recognise.model_copy(update={"engine": engine})
+    return given.pipeline.model_copy(update={"commands": commands, "recognise": recognise})

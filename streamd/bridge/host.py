@@ -15,15 +15,18 @@ from typing import Self
 from streamd.bridge.keeper import Keeper, State
 from streamd.bridge.link import WorkerGone, WorkerLink
 from streamd.bridge.turns import Ticket, Turns
+from streamd.core.commands.hearing import Choices, Comparisons
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.engines.base import Context, EngineSpec, Hypothesis
-from streamd.engines.pipe import Advance, Decide, Decided, Failed, PipeError, Reply, Result, Unknown
+from streamd.engines.pipe import Advance, Compare, Compared, Decide, Decided, Failed, PipeError, Reply, Result, Unknown
 from streamd.errors import StreamdError
 from streamd.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 MAX_REPLAYS = 2
+
+_Answer = Hypothesis | ToolDecision | Comparisons
 
 
 class EngineFailed(StreamdError):  # noqa: N818 - callers read it as what happened
@@ -50,15 +53,20 @@ class _Call:
     last: bool
     context: Context
     tools: tuple[Tool, ...] | None = None  # to choose from; None: a guess is wanted
+    choices: tuple[Choices, ...] | None = None  # sentences to compare it with
 
     @property
     def kind(self) -> str:
+        if self.choices is not None:
+            return "comparison"
         if self.tools is not None:
             return "decision"
         return "final" if self.last else "partial"
 
-    def request(self, number: int, heard_bytes: int, *, first: bool) -> Advance | Decide:
+    def request(self, number: int, heard_bytes: int, *, first: bool) -> Advance | Decide | Compare:
         """What a worker is sent that has `heard_bytes` of the utterance."""
+        if self.choices is not None:
+            return Compare(number, self.pcm, self.choices)
         if self.tools is not None:
             return Decide(number, self.utterance_id, self.pcm, self.tools, self.context)
         return Advance(number, self.utterance_id, self.pcm[heard_bytes:], self.last, first, self.context)
@@ -191,6 +199,20 @@ class EngineHost:
             finally:
                 utterance.closed = utterance.closed or unknown
 
+    async def compare(self, utterance_id: str, pcm: bytes, choices: Sequence[Choices]) -> Comparisons:
+        """How well a whole utterance bears out given sentences, in each language that the engine speaks.
+
+        It comes in turn with finals. Raises EngineFailed when no try succeeded, and where the engine can't compare.
+        """
+        call = _Call(utterance_id, pcm, True, Context(), choices=tuple(choices))
+        async with self._serialised(utterance_id) as utterance:
+            try:
+                comparisons = await self._persist(call, utterance)
+                assert isinstance(comparisons, Comparisons)
+                return comparisons
+            finally:
+                utterance.closed = True
+
     async def forget(self, utterance_id: str) -> None:
         """Free an utterance that gets no last call. Waits for its calls; unknown ones are ignored."""
         if utterance_id in self._utterances:
@@ -218,7 +240,7 @@ class EngineHost:
             if utterance.closed and not utterance.users:
                 del self._utterances[utterance_id]
 
-    async def _persist(self, call: _Call, utterance: _Utterance) -> Hypothesis | ToolDecision:
+    async def _persist(self, call: _Call, utterance: _Utterance) -> _Answer:
         """Try until there is an answer, or no more tries."""
         if utterance.given_up and not call.last:
             raise EngineFailed(utterance.given_up)
@@ -240,7 +262,7 @@ class EngineHost:
                 self._count(call, "replayed" if replay else "ok")
                 return answer
 
-    async def _try(self, call: _Call, utterance: _Utterance, *, alone: bool) -> Hypothesis | ToolDecision:
+    async def _try(self, call: _Call, utterance: _Utterance, *, alone: bool) -> _Answer:
         """One answer. A worker that was killed for another call's sake doesn't count as a try."""
         while True:
             async with self._turn(call, utterance, alone=alone) as link:
@@ -250,14 +272,14 @@ class EngineHost:
                     if not gone.killed:
                         raise _TryError("died", f"the worker {gone}") from gone
 
-    async def _ask(self, link: WorkerLink, call: _Call, utterance: _Utterance) -> Hypothesis | ToolDecision:
+    async def _ask(self, link: WorkerLink, call: _Call, utterance: _Utterance) -> _Answer:
         heard_bytes = 2 * utterance.samples
         first = utterance.worker is not link or heard_bytes > len(call.pcm)
         utterance.worker = None  # until it has answered
         started = time.perf_counter()
         request = call.request(next(self._numbers), 0 if first else heard_bytes, first=first)
         match await self._in_time(link, request):
-            case Result(_, answer) | Decided(_, answer):
+            case Result(_, answer) | Decided(_, answer) | Compared(_, answer):
                 self._keeper.praise()
                 self._observe(call, answer.timings_ms, time.perf_counter() - started)
                 utterance.worker, utterance.samples = None if call.last else link, len(call.pcm) // 2
@@ -267,7 +289,7 @@ class EngineHost:
             case Failed(_, kind, message):
                 raise _TryError("failed", f"{kind}: {message}")
 
-    async def _in_time(self, link: WorkerLink, request: Advance | Decide) -> Reply:
+    async def _in_time(self, link: WorkerLink, request: Advance | Decide | Compare) -> Reply:
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await link.call(request)

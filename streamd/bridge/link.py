@@ -15,6 +15,7 @@ from streamd.engines.base import EngineSpec
 from streamd.engines.pipe import (
     HEADER,
     Advance,
+    Compare,
     Decide,
     Forget,
     Message,
@@ -118,7 +119,7 @@ class WorkerLink:
                 raise UnavailableError(message)
         raise UnavailableError(f"the worker said {type(first).__name__} before it was ready")
 
-    async def call(self, request: Advance | Decide) -> Reply:
+    async def call(self, request: Advance | Decide | Compare) -> Reply:
         """One call and its answer. Raises WorkerGone, and PipeError for more sound than a message carries."""
         if self._gone:
             raise WorkerGone(self.why, killed=True)  # it never saw this call

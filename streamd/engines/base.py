@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from streamd.core.audio import Pcm
+from streamd.core.commands.hearing import Choices, Comparison
 from streamd.core.languages import Belief, Evidence
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.core.words import HypothesisWord, join
@@ -88,6 +89,19 @@ class CallsTools(Protocol):
         `pcm` is all of its sound (int16, 16 kHz, shape (n,)); what is left of that call, if anything, is made use of.
         Raises ConfigError for tools whose calls can't be kept to their schemas.
         """
+        ...
+
+
+@runtime_checkable
+class ComparesSentences(Protocol):
+    """What an engine also implements if it can tell how well a sound bears out given sentences."""
+
+    def speaks(self, language: str) -> bool:
+        """Does the model know this language?"""
+        ...
+
+    def compare(self, pcm: Pcm, choices: Choices) -> Comparison:
+        """Which of some sentences a whole sound is. Raises ValueError if it is too long to be a command."""
         ...
 
 

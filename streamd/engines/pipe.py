@@ -3,9 +3,9 @@
 A message is four bytes of length (big-endian) and a pickled dataclass of this file. Pickle is safe here: the socket
 pair has no name, so only the daemon and the child that it started from the same source can write to it.
 
-    daemon → worker   EngineSpec, then any number of Advance, Decide and Forget
-    worker → daemon   Ready or Unavailable, then for every Advance one Result, Unknown or Failed, and for every Decide
-                      one Decided or Failed, in any order
+    daemon → worker   EngineSpec, then any number of Advance, Decide, Compare and Forget
+    worker → daemon   Ready or Unavailable, then for every Advance one Result, Unknown or Failed, for every Decide
+                      one Decided or Failed, and for every Compare one Compared or Failed, in any order
 
 Either side ends the conversation by closing its end.
 """
@@ -18,6 +18,7 @@ import struct
 import threading
 from dataclasses import dataclass
 
+from streamd.core.commands.hearing import Choices, Comparisons
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.engines.base import Context, EngineSpec, Hypothesis
 
@@ -50,6 +51,15 @@ class Decide:
     pcm: bytes
     tools: tuple[Tool, ...]
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`ComparesSentences.compare` for each of `choices` that the engine speaks. `pcm` as in Decide."""
+
+    call: int
+    pcm: bytes
+    choices: tuple[Choices, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,12 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    call: int
+    comparisons: Comparisons
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """The engine raised UnknownUtterance."""
 
@@ -102,8 +118,8 @@ class Failed:
     message: str
 
 
-Reply = Result | Decided | Unknown | Failed
-Request = Advance | Decide | Forget
+Reply = Result | Decided | Compared | Unknown | Failed
+Request = Advance | Decide | Compare | Forget
 Message = EngineSpec | Request | Ready | Unavailable | Reply
 _BROKEN = (
     pickle.UnpicklingError,
@@ -117,7 +133,10 @@ _BROKEN = (
 )
 """What pickle raises at bytes that it did not write."""
 
-_MESSAGES = (EngineSpec, Advance, Decide, Forget, Ready, Unavailable, Result, Decided, Unknown, Failed)
+_MESSAGES = (
+    *(EngineSpec, Advance, Decide, Compare, Forget, Ready, Unavailable),
+    *(Result, Decided, Compared, Unknown, Failed),
+)
 
 
 def pack(message: Message) -> bytes:

@@ -21,10 +21,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from streamd.engines.base import CallsTools, Engine, EngineSpec, UnknownUtterance
+from streamd.core.commands.hearing import Comparisons
+from streamd.engines.base import CallsTools, ComparesSentences, Engine, EngineSpec, UnknownUtterance
 from streamd.engines.pipe import (
     Advance,
     Channel,
+    Compare,
+    Compared,
     Decide,
     Decided,
     Failed,
@@ -81,6 +84,8 @@ class Worker:
                 return _advance(self._loaded(), message)
             case Decide():
                 return _decide(self._loaded(), message)
+            case Compare():
+                return _compare(self._loaded(), message)
             case Forget():
                 self._loaded().forget(message.utterance_id)
                 return None
@@ -128,6 +133,15 @@ def _decide(engine: Engine, request: Decide) -> Reply:
     return Decided(request.call, engine.decide(request.utterance_id, pcm, request.tools, request.context))
 
 
+def _compare(engine: Engine, request: Compare) -> Reply:
+    if not isinstance(engine, ComparesSentences):
+        raise UnavailableError(f"engine {engine.name} can't compare sentences: use whisper")
+    pcm = np.frombuffer(request.pcm, dtype="<i2")  # (n,)
+    spoken = [choices for choices in request.choices if choices.language is None or engine.speaks(choices.language)]
+    heard = tuple((choices.language or "", engine.compare(pcm, choices)) for choices in spoken)
+    return Compared(request.call, Comparisons(heard))
+
+
 def _failure(message: Message, error: Exception) -> Message | None:
     """What the daemon is told. It explains a StreamdError to the user; the rest is explained by the traceback here."""
     if isinstance(message, EngineSpec) and isinstance(error, StreamdError):
@@ -136,7 +150,7 @@ def _failure(message: Message, error: Exception) -> Message | None:
     match message:
         case EngineSpec():
             return Unavailable(f"engine {message.kind} can't be loaded: {type(error).__name__}: {error}")
-        case Advance() | Decide():
+        case Advance() | Decide() | Compare():
             return Failed(message.call, type(error).__name__, str(error))
     return None
 
@@ -149,6 +163,8 @@ def _describe(message: Message) -> str:
             return f"advance of utterance {name} by {len(pcm) // 2} samples (first={first}, last={last})"
         case Decide(utterance_id=name, pcm=pcm, tools=tools):
             return f"the choice among {len(tools)} tools for utterance {name} of {len(pcm) // 2} samples"
+        case Compare(pcm=pcm, choices=choices):
+            return f"the comparison of {len(pcm) // 2} samples with {len(choices)} grammars"
     return type(message).__name__
 
 

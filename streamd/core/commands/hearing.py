@@ -54,3 +54,18 @@ class Comparison:
     heard_s: float
     engine: str
     timings_ms: dict[str, float] = field(default_factory=dict)  # stage → milliseconds, for metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """The same sound in every language that was asked for and that the engine speaks."""
+
+    by_language: tuple[tuple[str, Comparison], ...]
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        return {
+            f"compare_{stage}": sum(each.timings_ms.get(stage, 0.0) for _, each in self.by_language)
+            for _, comparison in self.by_language
+            for stage in comparison.timings_ms
+        }
