@@ -29,6 +29,7 @@ from streamd.resources import resource
 from streamd.settings import Server, Settings, Source, Store
 from streamd.sources.decode import check_media
 from streamd.sources.devices import find_device
+from streamd.specs import hearing
 from streamd.store import Journal
 from streamd.vad import VoiceActivity
 
@@ -119,16 +120,20 @@ def speech_detection(settings: Settings) -> Finding:
 
 
 def model(settings: Settings) -> Finding:
-    """The weights are here, whole and unchanged."""
-    if settings.pipeline.recognise.engine == "scripted":
+    """The weights of all engines that would hear are here, whole and unchanged."""
+    names = hearing(settings).models
+    if not names:
         return Finding("model", "ok", "scripted needs none")
-    name = settings.weights
+    return Finding("model", "ok", "; ".join(_weights(name, settings) for name in names))
+
+
+def _weights(name: str, settings: Settings) -> str:
     folder = models.locate(name, settings.models)
     files = models.verify(name, settings.models)
     if damaged := [file.file for file in files if file.state in ("missing", "differs")]:
         raise UnavailableError(f"{folder}: not what was fetched: {', '.join(damaged)}; replace the folder")
     compared = sum(file.state == "ok" for file in files)
-    return Finding("model", "ok", f"{name} in {folder}, {compared} of {len(files)} files compared with their digests")
+    return f"{name} in {folder}, {compared} of {len(files)} files compared with their digests"
 
 
 def gemma(settings: Settings) -> Finding:
@@ -174,7 +179,7 @@ def sentence(settings: Settings) -> Finding:
     pace = took_s / _duration_s(resource("demo/demo.flac"))
     told = f"{right} of {words} words right, {pace:.2f} s of work for a second of sound"
     if right < FEW_WORDS * words:
-        raise UnavailableError(f"{told}: is {settings.weights} damaged, or not for English? It heard: {heard}")
+        raise UnavailableError(f"{told}: are the weights damaged, or not for English? It heard: {heard}")
     if pace > SLOW:
         return Finding("test sentence", "warn", f"{told}: too slow for live captions; take a smaller model", (heard,))
     return Finding("test sentence", "ok", told, (heard,))

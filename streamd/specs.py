@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from streamd import models
 from streamd.core.route import Role, Rules
 from streamd.engines.base import EngineSpec
-from streamd.errors import ConfigError
+from streamd.errors import ConfigError, UnavailableError
 from streamd.settings import RecogniseStage, RouteStage, Settings
 
+ENGLISH = "en"  # what Whisper translates into
 SECOND_NICENESS = 10  # the second pass takes what the first one leaves
 MOST_THREADS = 4  # utterances do not divide further
 
@@ -22,6 +23,7 @@ class Hearing:
 
     specs: Mapping[Role, EngineSpec]
     told: str  # which they are, for the user
+    models: tuple[str, ...] = ()  # names or folders of their weights
     wish: Role | None = None
 
     @property
@@ -31,13 +33,44 @@ class Hearing:
 
 
 def hearing(settings: Settings) -> Hearing:
-    """Who hears. Raises UnavailableError if a model isn't there."""
-    engine = settings.pipeline.recognise.engine
-    if engine == "scripted":
-        return Hearing({Role.LONG: _scripted(settings)}, engine)
-    if engine == "gemma":
-        return Hearing({Role.LONG: _gemma(settings)}, settings.engines.gemma.model)
-    return Hearing({Role.LONG: _whisper(settings)}, f"whisper {settings.engines.whisper.model}")
+    """Who hears. Raises UnavailableError if a model isn't there without which nobody can."""
+    match settings.pipeline.recognise.engine:
+        case "scripted":
+            return Hearing({Role.LONG: _scripted(settings)}, "scripted")
+        case "whisper":
+            return _whisper_alone(settings)
+        case "gemma":
+            return replace(_both(settings, _gemma(settings)), wish=Role.SHORT)
+        case "auto":
+            return _best(settings)
+
+
+def _best(settings: Settings) -> Hearing:
+    """Gemma and Whisper where both are installed, otherwise the one that is."""
+    try:
+        gemma = _gemma(settings)
+    except UnavailableError:
+        alone = _whisper_alone(settings)
+        return replace(alone, told=f"{alone.told} ({settings.engines.gemma.model} is not installed)")
+    return _both(settings, gemma)
+
+
+def _whisper_alone(settings: Settings) -> Hearing:
+    model = settings.engines.whisper.model
+    return Hearing({Role.LONG: _whisper(settings)}, f"whisper {model}", (model,))
+
+
+def _both(settings: Settings, gemma: EngineSpec) -> Hearing:
+    """Gemma, and Whisper where that is installed and can do what is asked."""
+    model = settings.engines.gemma.model
+    alone = Hearing({Role.SHORT: gemma}, model, (model,))
+    if settings.pipeline.recognise.task == "translate" and settings.pipeline.recognise.target_language != ENGLISH:
+        return alone
+    try:
+        other = _whisper_alone(settings)
+    except UnavailableError:
+        return replace(alone, told=f"{model} (whisper {settings.engines.whisper.model} is not installed)")
+    return Hearing({**alone.specs, **other.specs}, f"{model} and {other.told}", alone.models + other.models)
 
 
 def second_spec(settings: Settings) -> EngineSpec | None:

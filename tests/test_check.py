@@ -22,7 +22,7 @@ from streamd.config import load
 from streamd.core.events import Event, Final
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.resources import resource
-from streamd.settings import Models, Server, Settings, Source, Store, Tokens
+from streamd.settings import Engines, Gemma, Models, Server, Settings, Source, Store, Tokens, Whisper
 from streamd.sources import Device
 from streamd.store import Journal
 from tests.conftest import DATA
@@ -135,6 +135,13 @@ def test_the_scripted_engine_needs_neither_weights_nor_a_sentence() -> None:
     settings = load(None, ["pipeline.recognise.engine=scripted"], {}).settings
     assert check.model(settings).detail == "scripted needs none"
     assert check.sentence(settings).detail.startswith("not tried")
+
+
+def test_the_weights_of_both_engines_are_looked_at(tiny_en: Path) -> None:
+    engines = Engines(whisper=Whisper(model=str(tiny_en)), gemma=Gemma(model=str(MODEL)))
+    detail = check.model(Settings(engines=engines)).detail
+    assert f"{MODEL} in {MODEL}" in detail
+    assert f"{tiny_en} in {tiny_en}" in detail
 
 
 def test_damaged_weights(tiny_en: Path, tmp_path: Path) -> None:

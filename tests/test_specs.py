@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def test_the_scripted_engine_needs_no_weights(tmp_path: Path) -> None:
 
 def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
     wanted = hearing(Settings(engines=Engines(whisper=Whisper(model=str(tiny_en), threads=3, beam_size=2))))
-    assert (list(wanted.specs), wanted.told) == ([Role.LONG], f"whisper {tiny_en}")
+    assert list(wanted.specs) == [Role.LONG]
+    assert wanted.told.startswith(f"whisper {tiny_en}")
     spec = wanted.specs[Role.LONG]
     assert (spec.kind, spec.threads) == ("whisper", 3)
     assert spec.options == {
@@ -56,11 +58,19 @@ def test_whisper_is_told_what_will_be_asked_of_it(tiny_en: Path) -> None:
     assert (spec.options["task"], spec.options["languages"]) == ("translate", ("fr", "de"))
 
 
-def test_gemma_alone_gets_its_folder_and_options() -> None:
-    engines = Engines(gemma=Gemma(model=str(MODEL), provider="cpu", threads=3))
-    wanted = hearing(Settings(engines=engines, pipeline=Pipeline(recognise=RecogniseStage(engine="gemma"))))
-    spec = wanted.specs[Role.LONG]
-    assert (list(wanted.specs), wanted.told, spec.kind) == ([Role.LONG], str(MODEL), "gemma")
+def both(tmp_path: Path, *, gemma: bool = True, whisper: Path | None = None, **recognise: Any) -> Settings:
+    """Gemma, Whisper or both are installed."""
+    engines = Engines(
+        gemma=Gemma(model=str(MODEL if gemma else tmp_path / "no-gemma"), provider="cpu", threads=3),
+        whisper=Whisper(model=str(whisper or tmp_path / "no-whisper")),
+    )
+    return Settings(engines=engines, pipeline=Pipeline(recognise=RecogniseStage(**recognise)))
+
+
+def test_gemma_gets_its_folder_and_options(tmp_path: Path) -> None:
+    wanted = hearing(both(tmp_path, engine="gemma"))
+    spec = wanted.specs[Role.SHORT]
+    assert (list(wanted.specs), spec.kind, wanted.models) == ([Role.SHORT], "gemma", (str(MODEL),))
     assert spec.options == {
         "model_path": str(MODEL),
         "dtype": "auto",
@@ -68,7 +78,38 @@ def test_gemma_alone_gets_its_folder_and_options() -> None:
         "threads": 3,
         "frames_per_call": 0,
         "carry_over": True,
+        "tool_margin": 0.0,
     }
+
+
+@pytest.mark.parametrize("engine", ["auto", "gemma"])
+def test_whisper_helps_gemma_out_where_it_is_installed(engine: str, tiny_en: Path, tmp_path: Path) -> None:
+    wanted = hearing(both(tmp_path, whisper=tiny_en, engine=engine))
+    assert {role: spec.kind for role, spec in wanted.specs.items()} == {Role.SHORT: "gemma", Role.LONG: "whisper"}
+    assert wanted.told == f"{MODEL} and whisper {tiny_en}"
+    assert wanted.models == (str(MODEL), str(tiny_en))
+    assert wanted.wish is (Role.SHORT if engine == "gemma" else None)
+    alone = hearing(both(tmp_path, engine=engine))
+    assert list(alone.specs) == [Role.SHORT]
+    assert alone.told == f"{MODEL} (whisper {tmp_path / 'no-whisper'} is not installed)"
+
+
+def test_without_gemma_whisper_hears_unless_gemma_is_asked_for(tiny_en: Path, tmp_path: Path) -> None:
+    wanted = hearing(both(tmp_path, gemma=False, whisper=tiny_en))
+    assert (list(wanted.specs), wanted.models) == ([Role.LONG], (str(tiny_en),))
+    assert wanted.told == f"whisper {tiny_en} ({tmp_path / 'no-gemma'} is not installed)"
+    with pytest.raises(UnavailableError, match="no-gemma"):
+        hearing(both(tmp_path, gemma=False, whisper=tiny_en, engine="gemma"))
+
+
+def test_whisper_is_no_help_with_a_translation_that_it_can_t_make(tiny_en: Path, tmp_path: Path) -> None:
+    wanted = hearing(both(tmp_path, whisper=tiny_en, task="translate", target_language="de"))
+    assert (list(wanted.specs), wanted.told) == ([Role.SHORT], str(MODEL))
+
+
+def test_where_whisper_is_wanted_gemma_is_not_even_looked_for(tiny_en: Path, tmp_path: Path) -> None:
+    wanted = hearing(both(tmp_path, whisper=tiny_en, engine="whisper"))
+    assert (list(wanted.specs), wanted.told) == ([Role.LONG], f"whisper {tiny_en}")
 
 
 def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
