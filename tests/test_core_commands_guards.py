@@ -127,6 +127,8 @@ def test_yes_and_no_alone_are_no_order(language: str, word: str, data: st.DataOb
         ("do not disturb", "en", "do not disturb", None),
         ("do not do not disturb", "en", "do not disturb", Objection(Kind.NEGATED, "not")),
         ("Can I have a coffee?", "en", "can i have a coffee", None),
+        ("I would like a coffee.", "en", "i'd like a coffee", None),
+        ("I would set it", "en", "set it", Objection(Kind.CONDITIONAL, "would")),
         ("Have a coffee?", "en", "have a coffee", Objection(Kind.QUESTION, "?")),
         ("you shouldn't", "en", "", Objection(Kind.NEGATED, "shouldn't")),
         ("Kann ich Kaffee haben?", "de", "kann ich kaffee haben", None),

@@ -24,6 +24,8 @@ Packs = Annotated[
 def lint(
     packs: Packs,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    spoken: Annotated[bool, typer.Option("--spoken", help="Have a voice read sentences, and hear them.")] = False,
+    model: Annotated[str, typer.Option(metavar="NAME", help="Hears what is spoken.")] = "base",
 ) -> None:
     """Check packs: sentences of two meanings, tests that fail, values that can't be enforced, what sounds alike."""
     from streamd.commands.documents import shown
@@ -31,7 +33,12 @@ def lint(
     from streamd.core.commands.lint import lint as examine
 
     loaded = load(packs)
-    found = examine(loaded.grammar())
+    grammar = loaded.grammar()
+    found = examine(grammar)
+    if spoken:
+        from streamd.commands.speak import round_trip
+
+        found += round_trip(grammar, model)
     for finding in found:
         typer.echo(f"{loaded.origins[finding.place]}: {finding.level}: {shown(finding.place)}: {finding.message}")
     errors = sum(finding.level == "error" for finding in found)

@@ -75,6 +75,7 @@ _PHRASES = {
             weshalb, wer, wie, welche, welcher, welches, darf, dürfen, wird, werden, bist, kann, können wir""",
     },
 }  # fmt: skip
+_POLITE = {"en": "would like", "de": "hätte gern"}  # holds a word of those above, and is no condition
 LANGUAGES = tuple(_PHRASES)  # in which this objects
 _NOT = "n't"
 _OPENINGS = frozenset({"can", "could", "may", "would", "will", "kann", "kannst", "können", "könnte", "darf", "dürfte"})
@@ -85,7 +86,7 @@ def objection(heard: str, language: str, said: str = "") -> Objection | None:
 
     Questions are known by their mark or their first word. In other LANGUAGES nothing is known.
     """
-    text, own = words(heard, language), words(said, language)
+    text, own = _plain(heard, language), _plain(said, language)
     for kind, phrases in _phrases(language).items():
         for phrase in phrases:
             if kind is Kind.QUESTION:
@@ -98,6 +99,11 @@ def objection(heard: str, language: str, said: str = "") -> Objection | None:
     if language in LANGUAGES and heard.rstrip().endswith("?") and not (own and own[0] in _OPENINGS):
         return Objection(Kind.QUESTION, "?")
     return None
+
+
+def _plain(text: str, language: str) -> tuple[str, ...]:
+    said = " ".join(words(text, language))
+    return tuple(said.replace(_POLITE.get(language, "\n"), "").split())
 
 
 def _count(phrase: tuple[str, ...], text: Sequence[str]) -> int:
