@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -225,6 +226,18 @@ def test_an_encoder_without_the_bounds_of_its_matrices_is_found_out(folder: Path
 
 
 # What they run on -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_graphs_share_their_threads() -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    first = open_graph(place(MODEL, "embed_tokens"), Options(threads=3))
+    before = threads()
+    second = open_graph(place(MODEL, "embed_tokens"), Options(threads=3))
+    assert threads() == before
+    assert first.inputs == second.inputs
 
 
 def test_a_graph_says_what_it_runs_on() -> None:

@@ -123,7 +123,7 @@ class Options:
     """How graphs are opened. See streamd.settings.Gemma."""
 
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    threads: int = 0  # of one graph; 0: as ONNX Runtime sees fit
+    threads: int = 0  # of all graphs together; 0: one a core
     dtype: str = "auto"
 
     @property
@@ -189,8 +189,9 @@ def choose(folder: Path, options: Options) -> tuple[str, dict[str, Path]]:
 
 def open_graph(file: Path, options: Options) -> Graph:
     """One graph. Raises UnavailableError that names the file."""
+    providers.share_threads(options.threads)
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
+    settings.use_per_session_threads = False
     settings.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(file), settings, providers=list(options.providers))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from streamd.errors import UnavailableError
 
@@ -49,6 +51,15 @@ def installed() -> str:
         )
     names = (name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
     return f"ONNX Runtime {ort.__version__} for {', '.join(names)}"
+
+
+def share_threads(threads: int) -> None:
+    """Have all graphs of this process compute on the same `threads` (0: one a core); the first call decides.
+
+    Each with threads of its own, those of one graph would wait busily for their next work while another one computes.
+    """
+    with suppress(Fail):  # there are some already
+        ort.set_global_thread_pool_sizes(threads, 1)
 
 
 def available_bytes() -> int | None:
