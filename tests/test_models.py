@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import struct
 import sys
 import threading
@@ -26,6 +27,7 @@ from streamd.errors import UnavailableError
 from streamd.models import CATALOGUE, Model, Progress, fetch, onnx, weights
 from streamd.models.catalogue import Wheel
 from streamd.settings import Models
+from tests.gemma_data import MODEL
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -600,6 +602,29 @@ def test_graphs_that_cannot_be_fetched_are_named(settings: Models) -> None:
     offline = settings.model_copy(update={"offline": True})
     with pytest.raises(UnavailableError, match=r"onnx/decoder_model_merged_q4\.onnx\*.*or set engines\.gemma\.model"):
         models.pull("gemma-4-E4B-it-q4", offline)
+
+
+def test_graphs_of_our_own_are_compared_with_what_was_exported(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    assert not list(weights.faults(folder))
+    states = {check.file: check.state for check in weights.compare(folder, {})}
+    assert states["onnx/decoder_model_merged.onnx_data"] == "ok"
+    assert states["tokenizer.json"] == "unpinned"
+    data = folder / "onnx" / "decoder_model_merged.onnx_data"
+    data.write_bytes(bytes(data.stat().st_size))
+    assert {check.file for check in weights.compare(folder, {}) if check.state == "differs"} == {f"onnx/{data.name}"}
+    data.write_bytes(bytes(data.stat().st_size + 1))
+    (fault,) = weights.faults(folder)
+    assert "decoder_model_merged.onnx_data is of another export: 1,2" in fault
+
+
+@pytest.mark.parametrize("manifest", ["{", "[]", "{}", '{"dtypes": []}', '{"dtypes": {"q4": {"graphs": {"a": 1}}}}'])
+def test_a_manifest_of_somebody_else_says_nothing(tmp_path: Path, manifest: str) -> None:
+    folder = write_graphs(tmp_path / "own")
+    (folder / "manifest.json").write_text(manifest)
+    assert onnx.digests(folder) == {}
+    assert not list(weights.faults(folder))
 
 
 @pytest.mark.parametrize("name", [name for name, model in CATALOGUE.items() if model.dtype])

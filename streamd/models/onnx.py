@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 TEXTS = ("config.json", "generation_config.json", "tokenizer.json")
 NEEDED = ("config.json", "tokenizer.json")
 GRAPHS = ("embed_tokens", "decoder_model_merged")
+MANIFEST = "manifest.json"
 ENCODERS = ("audio_encoder_stream", "audio_encoder")  # one of them
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized", "q4": "_q4", "q4f16": "_q4f16"}
 """Precision → what the names of its files end with."""
@@ -52,6 +54,25 @@ def faults(folder: Path) -> Iterator[str]:
         yield f"{folder}: a graph {ENCODERS[1]} is missing"
     for path in graphs:
         yield from _data_faults(path)
+    for name, entry in _exported(folder).items():
+        size = (folder / name).stat().st_size if (folder / name).is_file() else entry["bytes"]
+        if size != entry["bytes"]:
+            yield f"{folder / name} is of another export: {size:,} bytes, {MANIFEST} has {entry['bytes']:,}"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """File → SHA-256 as noted by the export that made these graphs; empty if there was none."""
+    return {name: str(entry["sha256"]) for name, entry in _exported(folder).items()}
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    """File → its `bytes` and `sha256`, from the manifest that `streamd models export` leaves."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        graphs = [graph for dtype in manifest["dtypes"].values() for graph in dtype["graphs"].values()]
+        return {f"onnx/{name}": entry for graph in graphs for name, entry in graph["files"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # another exporter's
 
 
 def _data_faults(graph: Path) -> Iterator[str]:

@@ -49,7 +49,7 @@ def faults(folder: Path) -> Iterator[str]:
 
 def compare(folder: Path, pins: Mapping[str, str]) -> list[FileCheck]:
     """Every file's digest against the ones noted when it was fetched, else against `pins`."""
-    pins = read_sums(folder) or pins
+    pins = read_sums(folder) or pins or onnx.digests(folder)
     names = {*onnx.NEEDED, *onnx.files(folder)} if onnx.is_onnx(folder) else {*NEEDED, *_present(folder)}
     return [_check(folder, name, pins.get(name)) for name in sorted({*names, *pins})]
 
