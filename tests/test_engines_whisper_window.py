@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.core.words import HypothesisWord, join
-from streamd.engines.whisper.window import KEPT_S, KEPT_WORDS, settled, start_s
+from streamd.engines.whisper.window import EMPTY_S, KEPT_S, KEPT_WORDS, ONSET_S, empty_s, settled, start_s
 
 
 def said(text: str, each_s: float = 0.4) -> tuple[HypothesisWord, ...]:
@@ -45,3 +45,10 @@ def test_what_is_left_out_was_committed(texts: list[str], length: int) -> None:
     count = settled(words, committed)
     assert committed.startswith(join(words[:count]))
     assert 0 <= start_s(words, count) <= (words[count].start_s if count else 0.0)
+
+
+def test_sound_without_words_is_not_heard_for_ever() -> None:
+    assert empty_s(EMPTY_S, 0.0) == 0.0
+    begins_s = empty_s(EMPTY_S + 0.1, 0.0)
+    assert EMPTY_S + 0.1 - begins_s == ONSET_S
+    assert empty_s(EMPTY_S + 0.3, begins_s) == begins_s

@@ -39,6 +39,10 @@ STDERR = 2  # a worker's stdout goes there as well: the daemon's own stdout may 
 ONE_THREAD_EACH = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+# glibc keeps freed memory in an arena for each thread; one for all saves a quarter of a Whisper worker's, at no cost.
+_MEMORY = {"MALLOC_ARENA_MAX": "1"}
+
+
 class WorkerGone(Exception):  # noqa: N818 - an outcome of calls, handled by the host
     """The worker ended before it answered. `killed`: by us, so that it is not this call's fault."""
 
@@ -226,5 +230,5 @@ async def _start(theirs: socket.socket) -> asyncio.subprocess.Process:
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,  # the daemon's may carry sound
         stdout=STDERR,
-        env=ONE_THREAD_EACH | os.environ | {"PYTHONPATH": path},
+        env=ONE_THREAD_EACH | _MEMORY | os.environ | {"PYTHONPATH": path},
     )

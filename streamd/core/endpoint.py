@@ -48,7 +48,7 @@ class Rules:
     pre_roll: int = 10
     min_speech: int = 2
     hangover: int = 14
-    wordless: int = 30
+    wordless: int = 50
     soft_max: int = 375
     maximum: int = 625
     threshold: float = 0.5

@@ -63,6 +63,7 @@ class _State:
     language: str | None = None
     evidence: Evidence = field(default_factory=Evidence)
     words: tuple[HypothesisWord, ...] = ()  # of the last guess
+    empty_s: float = 0.0  # so much at the start held no word when it was heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,12 @@ class WhisperEngine:
     def _partial(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         """What was committed long ago is not heard again."""
         before = state.words[: window.settled(state.words, context.committed)]
-        start_s = window.start_s(state.words, len(before))
+        start_s = window.start_s(state.words, len(before)) or state.empty_s
         committed = context.committed[len(join(before)) :].lstrip()
         heard = self._encode(state, context, watch, start_s)
         words = self._words(heard, replace(context, committed=committed), False, watch)
+        if not before and not words and not context.committed:
+            state.empty_s = window.empty_s(state.mel.seconds, state.empty_s)
         return (*before, *(_later(word, start_s) for word in words))
 
     def _final(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:

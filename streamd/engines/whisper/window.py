@@ -13,6 +13,8 @@ from streamd.core.words import HypothesisWord, join
 
 KEPT_S = 3.0  # committed sound in the window, at the least …
 KEPT_WORDS = 3  # … and committed words
+EMPTY_S = 4.0  # so much sound without any word is not heard again, …
+ONSET_S = 2.0  # … but for the newest part of it
 MARGIN_S = 0.1  # a word's first sound lies this much before the moment that attention gives it
 
 
@@ -31,3 +33,8 @@ def settled(words: Sequence[HypothesisWord], committed: str) -> int:
 def start_s(words: Sequence[HypothesisWord], count: int) -> float:
     """Where the window begins that leaves `count` words out, in seconds of the utterance."""
     return max(words[count - 1].start_s, words[count].start_s - MARGIN_S) if count else 0.0
+
+
+def empty_s(heard_s: float, before_s: float) -> float:
+    """Where the window begins where no word has been found yet, given where it began before."""
+    return heard_s - ONSET_S if heard_s - before_s > EMPTY_S else before_s
