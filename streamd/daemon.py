@@ -22,7 +22,7 @@ from streamd.errors import StreamdError
 from streamd.feed import now_ms
 from streamd.hub import Hub
 from streamd.metrics import Metrics
-from streamd.orders import Orders, orders
+from streamd.orders import Orders, Seconded, orders
 from streamd.resources import resource
 from streamd.router import BYTES_A_SECOND, OnChange, Router
 from streamd.server import serve
@@ -91,6 +91,7 @@ async def _live(
         journal = await stack.enter_async_context(_journal(settings, thread))
         router = _router(specs[0], settings, metrics, lambda: hub.engine_changed())
         stack.push_async_callback(router.close)
+        _read_orders_twice(shared, specs[0], router)
         second = _second(specs[1], settings) if specs[1] else None
         if second is not None:
             stack.push_async_callback(second.close)
@@ -144,6 +145,14 @@ async def _journal(settings: Settings, thread: OneThread) -> AsyncIterator[Journ
         yield journal
     finally:
         await thread.run(journal.close)
+
+
+def _read_orders_twice(shared: Orders | None, wanted: Hearing, router: Router) -> None:
+    """Where an engine that calls tools is among those that hear, risky commands need its agreement."""
+    for role, spec in wanted.specs.items():
+        host = router.hosts[role]
+        if shared is not None and shared.tools and spec.kind == "gemma" and isinstance(host, EngineHost):
+            shared.understand = Seconded(shared.understand, host, shared.tools)
 
 
 def _router(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,10 +21,13 @@ from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Grammar, Match
 from streamd.core.commands.hearing import Choices, Comparisons
 from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
 from streamd.core.commands.weigh import weigh
+from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.dispatch import Call, Outcome, ready, send
+from streamd.engines.base import Context
 from streamd.errors import ConfigError
 from streamd.feed import now_ms
 from streamd.settings import Settings
@@ -123,6 +127,41 @@ class BySound:
         return Understood(decision, best.texts or (text,), shown, scores)
 
 
+class Chooses(Protocol):
+    """What a second reading needs of bridge.EngineHost."""
+
+    @property
+    def state(self) -> str: ...
+
+    async def decide(self, utterance_id: str, pcm: bytes, tools: Sequence[Tool], context: Context) -> ToolDecision: ...
+
+
+class Seconded:
+    """Another understanding, with which an engine that calls tools has to agree before anything risky is done."""
+
+    def __init__(self, understand: Understand, engine: Chooses, tools: Sequence[Tool]) -> None:
+        self._understand, self._engine, self._tools = understand, engine, tools
+
+    async def __call__(self, reading: Reading) -> Understood:
+        understood = await self._understand(reading)
+        if not needs_second(understood.decision, self._tools):
+            return understood
+        second = await self._ask(reading)
+        scores = dict(understood.scores)
+        if second is not None and math.isfinite(second.margin):
+            scores["second_margin"] = second.margin
+        return replace(understood, decision=seconded(understood.decision, second), scores=scores)
+
+    async def _ask(self, reading: Reading) -> ToolDecision | None:
+        if self._engine.state != "ready":
+            return None
+        try:
+            return await self._engine.decide(reading.key, reading.pcm, self._tools, reading.context)
+        except EngineFailed as error:
+            _log.warning("a command gets no second reading: %s", error)
+            return None
+
+
 def unsure(understood: Understood) -> Understood:
     """The same, but nothing is done before somebody has confirmed it."""
     decision = understood.decision
@@ -145,6 +184,7 @@ class Orders:
     understand: Understand
     grammar: str  # its version
     states: States
+    tools: tuple[Tool, ...] = ()  # the commands as an engine is told of them that reads a second time
     shadow: bool = False
     role: str = "speaker"  # of who speaks into the daemon's own microphone
     sent: dict[str, int] = field(default_factory=dict)
@@ -172,11 +212,15 @@ def orders(settings: Settings) -> Orders | None:
         for command in commands:
             if command.safety.risk is Risk.TWO_PERSON:
                 _log.warning("%s can't be confirmed: it takes two tokens in server.tokens.operator", command.name)
+    tools, faults = declared(commands) if stage.second_reading else ((), ())
+    for fault in faults:
+        _log.warning("no second reading for %s", fault)
     ear = _ear(settings)
     return Orders(
         understand=ByText(grammar) if ear is None else BySound(grammar, ear),
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
+        tools=tools,
         shadow=stage.shadow,
         role=stage.role,
         ear=ear,

@@ -260,6 +260,7 @@ class CommandsStage(_Table):
     by: Literal["auto", "sound", "text"] = "auto"  # sound: sentences are compared with it; auto: where Whisper hears
     shadow: bool = False  # all of it but the sending
     role: Literal["viewer", "speaker", "operator"] = "speaker"  # of who speaks into this machine's own microphone
+    second_reading: bool = True  # where Gemma hears, it must agree before anything risky is done
     state_max_age_s: Annotated[float, Field(gt=0, le=3_600)] = 10.0  # a state that was told longer ago is unknown
 
 

@@ -97,6 +97,7 @@ class Reading:
     words: tuple[HypothesisWord, ...]  # of the final, seconds from the utterance's start
     pcm: bytes
     context: Context
+    key: str = ""  # by which the engine knows the utterance
 
 
 class Transcriber:
@@ -252,7 +253,7 @@ class Transcriber:
         self._feed.append(final)
         if self.on_final is not None:
             context = replace(self._context(work), committed="", language=hypothesis.language)
-            self.on_final(Reading(final, caption.words, bytes(work.utterance.pcm), context))
+            self.on_final(Reading(final, caption.words, bytes(work.utterance.pcm), context, self._key(work)))
 
     def _give_up(self, work: _Work) -> None:
         """The engine has no answer: what readers were shown for good stays, the rest is said to be missing."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from streamd import daemon
 from streamd.bridge import EngineFailed, EngineHost
 from streamd.core.commands.decide import Verdict
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import Choices, Comparisons
+from streamd.core.commands.second import declared
 from streamd.core.events import Final
+from streamd.core.route import Role
 from streamd.engines.base import Context, EngineSpec
 from streamd.errors import ConfigError
-from streamd.orders import BySound, orders
+from streamd.metrics import Metrics
+from streamd.orders import BySound, ByText, Seconded, Understood, orders
+from streamd.router import Router
 from streamd.settings import CommandsStage, Pipeline, Server, Settings, Store, Tokens
+from streamd.specs import Hearing
 from streamd.transcriber import Reading
+from tests.packs import press_line
 from tests.speech import recording
 
 PACK = """
@@ -154,3 +162,78 @@ def stage(given: Settings, by: str, engine: str = "whisper") -> Pipeline:
     commands = given.pipeline.commands.model_copy(update={"by": by})
     recognise = given.pipeline.recognise.model_copy(update={"engine": engine})
     return given.pipeline.model_copy(update={"commands": commands, "recognise": recognise})
+
+
+# a second reading
+
+LINE = press_line()
+TOOLS, _ = declared(LINE.commands.values())
+SET: dict[str, object] = {"name": "set_speed", "arguments": {"press": "press_2", "speed": 95}}
+
+
+def engine(*calls: Mapping[str, object] | None, faults: list[object] | None = None) -> EngineHost:
+    """Hears these calls, one an utterance."""
+    entries = [{"text": "…"} | ({} if call is None else {"call": call}) for call in calls]
+    spec = EngineSpec("scripted", {"utterances": entries, "faults": faults or []})
+    return EngineHost(spec, deadline_s=60, start_deadline_s=60)
+
+
+def reading(text: str, key: str = "room/1") -> Reading:
+    final = Final(utterance=1, text=text, start_ms=0, end_ms=1_000, language="en", engine="whisper")
+    return Reading(final, (), np.zeros(16_000, np.int16).tobytes(), Context(), key)
+
+
+async def understood(host: EngineHost, text: str, key: str = "room/1") -> Understood:
+    return await Seconded(ByText(Grammar(LINE)), host, TOOLS)(reading(text, key))
+
+
+async def test_readings_that_agree_and_readings_that_differ() -> None:
+    async with engine(SET, {"name": "stop"}) as host:
+        agrees = await understood(host, "set press two to 95", "room/1")
+        assert (agrees.decision.verdict, agrees.scores) == (Verdict.CONFIRM, {"second_margin": 5.0})
+        differs = await understood(host, "set press two to 95", "room/2")
+        assert differs.decision.verdict is Verdict.REJECT
+        assert differs.decision.reason == "a second reading heard stop"
+
+
+@pytest.mark.parametrize("text", ["stop the line", "light on", "set press two to 121", "hello"])
+async def test_what_is_not_risky_or_not_understood_is_not_read_again(text: str) -> None:
+    async with engine(None) as host:
+        plain = ByText(Grammar(LINE))
+        assert (await understood(host, text)).decision == (await plain(reading(text))).decision
+
+
+async def test_an_engine_that_fails_or_is_not_there_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    host = engine(None, faults=[{"call": number, "kind": "raise"} for number in (1, 2, 3)])
+    assert (await understood(host, "set press two to 95")).decision.verdict is Verdict.CONFIRM
+    async with host:
+        assert (await understood(host, "set press two to 95")).decision.verdict is Verdict.CONFIRM
+        assert "a command gets no second reading" in caplog.text
+        assert (await understood(host, "set press two to 95")).decision.verdict is Verdict.REJECT
+
+
+def router(spec: EngineSpec) -> Router:
+    return Router({Role.LONG: lambda _: EngineHost(spec, deadline_s=1, start_deadline_s=1)}, Metrics())
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("gemma", True), ("gemma", False), ("scripted", True)])
+def test_where_gemma_hears_it_has_to_agree(tmp_path: Path, kind: str, wanted: bool) -> None:
+    base = settings(tmp_path)
+    stage = base.pipeline.commands.model_copy(update={"second_reading": wanted})
+    shared = orders(base.model_copy(update={"pipeline": Pipeline(commands=stage)}))
+    assert shared is not None
+    spec = EngineSpec(kind)
+    for subject in (shared, None):  # a daemon without commands needs nothing
+        daemon._read_orders_twice(subject, Hearing({Role.LONG: spec}, kind), router(spec))
+    assert isinstance(shared.understand, Seconded) is (kind == "gemma" and wanted)
+
+
+def test_commands_that_cannot_be_declared_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stated = settings(tmp_path)
+    Path(stated.pipeline.commands.pack).write_text(
+        """commands: {dose: {sentences: ["dose {code}"], params: {code: {type: string, enum: [red], maxLength: 4}}}}"""
+    )
+    shared = orders(stated)
+    assert shared is not None
+    assert shared.tools == ()
+    assert "no second reading for tool dose: parameters.code: enum: beside maxLength can't be enforced" in caplog.text
