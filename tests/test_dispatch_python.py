@@ -72,7 +72,13 @@ async def test_without_a_target_the_log_is_all_there_is() -> None:
 
 
 def test_what_is_missing_is_said_before_anything_runs(installed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    ready([command(calls("plain")), command(None), command({"mqtt": {"topic": "a"}})])
+    targets: list[dict[str, Any] | None] = [
+        calls("plain"),
+        None,
+        {"mqtt": {"topic": "a"}},
+        {"http": {"url": "http://a"}},
+    ]
+    ready(command(target) for target in targets)
     with pytest.raises(
         ConfigError, match=r"command set_speed: no installed package offers 'nowhere' .* there is .*plain"
     ):

@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 def ready(commands: Iterable[Command]) -> None:
-    """Whether what the targets need is there. Blocks. Raises ConfigError that names the command."""
+    """Whether what the targets need is there; it is loaded, so that the first command is as quick as any.
+
+    Blocks. Raises ConfigError that names the command.
+    """
     from streamd.dispatch.mqtt import Broker
     from streamd.dispatch.python import find
 
@@ -32,6 +35,9 @@ def ready(commands: Iterable[Command]) -> None:
         module, extra = _EXTRAS.get(kind, ("", ""))
         if module and find_spec(module) is None:
             raise ConfigError(f"command {command.name}: {kind} needs `pip install 'streamd-captions[{extra}]'`")
+        sender = import_module(f"streamd.dispatch.{kind}")
+        if hasattr(sender, "authorities"):
+            sender.authorities()
         try:
             if command.dispatch.mqtt is not None:
                 Broker.parse(command.dispatch.mqtt.broker)

@@ -20,10 +20,8 @@ ANSWER_BYTES = 4_096  # of an answer, kept for the audit
 async def send(target: DispatchHttp, call: Call) -> Outcome:
     """One request, no redirects. 2xx but 202: done; 4xx: refused; anything else: nobody knows."""
     timeout = httpx.Timeout(target.timeout_s)
-    authorities = await in_thread(_authorities)
-    async with httpx.AsyncClient(
-        timeout=timeout, verify=authorities, trust_env=False, follow_redirects=False
-    ) as client:
+    believed = await in_thread(authorities)
+    async with httpx.AsyncClient(timeout=timeout, verify=believed, trust_env=False, follow_redirects=False) as client:
         url = fill(target.url, call.params, lambda value: quote(value, safe=""))
         headers = {"Idempotency-Key": call.command_id, **target.headers}
         body = dict(call.params) if target.body is None else fill(target.body, call.params)
@@ -42,7 +40,7 @@ async def send(target: DispatchHttp, call: Call) -> Outcome:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """Whom to believe who a server is. Blocks while they are read."""
     return httpx.create_ssl_context()
 

@@ -24,9 +24,9 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
     assert isinstance(arguments, dict)
     called = False
     try:
-        authorities = await in_thread(_authorities)
+        believed = await in_thread(authorities)
         async with (
-            httpx2.AsyncClient(timeout=target.timeout_s, verify=authorities, trust_env=False) as http,
+            httpx2.AsyncClient(timeout=target.timeout_s, verify=believed, trust_env=False) as http,
             Client(
                 streamable_http_client(target.server, http_client=http), read_timeout_seconds=target.timeout_s
             ) as client,
@@ -52,7 +52,7 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """Whom to believe who a server is. Blocks while they are read."""
     return httpx2.create_ssl_context()
 
