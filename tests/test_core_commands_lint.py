@@ -122,6 +122,12 @@ def test_many_pairs_are_counted() -> None:
     assert found[-1] == f"{len(values) * (len(values) - 1) // 2 - 5} more pairs sound alike (en)"
 
 
+def test_a_list_that_commands_share_is_told_of_once() -> None:
+    params = {"a": {"enum": ["press_2", "press_3"]}}
+    said = {name: {"sentences": {"en": [f"{name} it {{a}}"]}, "params": params} for name in ("start", "weigh")}
+    assert sum("“press 2” and “press 3”" in message for message in messages(findings(**said), "warning")) == 1
+
+
 def test_findings_say_where() -> None:
     (found,) = findings(lamp={"tests": {"accept": ["lamp now"], "reject": ["lamp now"]}})
     assert found == Finding(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from hassil.expression import ListReference
@@ -166,8 +167,10 @@ def alike(grammar: Grammar) -> Iterator[Finding]:
         for one, other, _ in pairs[:_LISTED]:
             yield _alike(one, other, language, _at(said[other]), said[other].command)
         yield from _more(pairs[_LISTED:], language, ("commands",))
+    seen: set[tuple[str, str, int]] = set()  # a list that several commands share is told of once
     for command, language, name, source in _slots(grammar):
-        if isinstance(source, Listed):
+        if isinstance(source, Listed) and (language, name, id(source)) not in seen:
+            seen.add((language, name, id(source)))
             values = [(value, phrase) for phrase, value in _values(source) if not fault(command.params[name], value)]
             pairs, place = confusable(values, language), ("commands", command.name, "params", name)
             for one, other, _ in pairs[:_LISTED]:
@@ -237,7 +240,8 @@ def _slots(grammar: Grammar) -> Iterable[tuple[Command, str, str, object]]:
                     yield command, language, slot.name, slot.source
 
 
-def _values(source: Listed) -> Iterator[tuple[str, Value]]:
-    for index in source.network.spread(_VALUES):
-        words, value = source.say(index)
-        yield " ".join(words), value
+@lru_cache(maxsize=16)
+def _values(source: Listed) -> tuple[tuple[str, Value], ...]:
+    """Ways to say a value, and the value."""
+    said = (source.say(index) for index in source.network.spread(_VALUES))
+    return tuple((" ".join(words), value) for words, value in said)

@@ -16,7 +16,7 @@ from streamd.core.commands.units import Unit, compatible, convert
 _EXAMPLES = 200  # of a number that are said when sentences are counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listed:
     """One of the values of a list; each ends a sentence of `network` and is what it means."""
 
