@@ -23,7 +23,8 @@ from streamd.core.commands.sources import Anything, Listed
 from streamd.core.commands.templates import template
 
 SENTENCES = 3_000  # of each language that are tried against all others
-_SKELETONS = 40  # of each template, to be compared with those of other commands
+_SKELETONS = 40  # of each template at most, to be compared with those of other commands
+_ALL_SKELETONS = 3_000  # of all templates, about: every one is compared with every other
 _VALUES = 2_000  # ways to say the values of a list
 _LISTED = 5  # findings of one kind in one place; then only how many more there are
 
@@ -212,13 +213,16 @@ class _Named:
 
 def _skeletons(grammar: Grammar) -> Iterator[tuple[Match, set[str]]]:
     """Sentences of each template with the names of slots in the place of values, and those names."""
-    for command in grammar.pack.commands.values():
+    commands = grammar.pack.commands.values()
+    templates = sum(len(sentences) for command in commands for sentences in command.sentences.values())
+    share = max(1, min(_SKELETONS, _ALL_SKELETONS // templates))
+    for command in commands:
         for language, sentences in command.sentences.items():
             for sentence in sentences:
                 draft = Draft(language, grammar.intents(language).expansion_rules)
                 draft.add(template(sentence.template, command.name, language), None, _named)
                 network: Network = draft.finish()
-                for index in network.spread(_SKELETONS):
+                for index in network.spread(share):
                     words, _, params = network.say(index)
                     said = Match(command, sentence.params, " ".join(words), sentence.template, language)
                     yield said, {name for name, _ in params}
