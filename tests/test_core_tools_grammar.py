@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from llguidance import LLMatcher, LLTokenizer
 
 from streamd.core.tools.grammar import Marks, grammar
@@ -121,7 +121,7 @@ def test_control_tokens_cannot_stand_in_a_text() -> None:
         assert not writes(f"v:~a{token}~", v=schema)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TOOLS)
 def test_llguidance_has_nothing_against_it(tools: list[Tool]) -> None:
     lark = LLMatcher.grammar_from_lark(grammar(tools, MARKS))

@@ -38,6 +38,7 @@ SPEED = Tool(
         "required": ["press", "speed"],
     },
 )
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]  # of a busy machine; fixtures hold no state
 CALL_ID = CONTROL.index(CALL)
 QUOTE_ID = CONTROL.index(QUOTE)
 TURN_END = CONTROL.index("<turn|>")
@@ -101,7 +102,7 @@ def exact(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_float=Decimal)
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1_000, deadline=None, suppress_health_check=SLOW)
 @given(tools=TOOLS, seed=st.integers(0, 2**32))
 def test_whatever_a_model_thinks_its_calls_are_valid(guide: Guide, tools: list[Tool], seed: int) -> None:
     """A thousand random schemas in a thousand random states, under a validator that knows nothing of grammars."""
@@ -113,7 +114,7 @@ def test_whatever_a_model_thinks_its_calls_are_valid(guide: Guide, tools: list[T
     assert set(decision.call.arguments) <= set(schema["properties"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(tools=TOOLS, seed=st.integers(0, 2**32))
 def test_forced_tokens_change_nothing_but_the_passes(letters: Guide, tools: list[Tool], seed: int) -> None:
     forced, stepwise = Whim(letters.size, seed), Whim(letters.size, seed)

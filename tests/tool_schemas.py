@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from streamd.core.tools.tool import Tool
 
 NAMES = st.text("abcxyzABC_019.-ä", min_size=1, max_size=6)
-TEXTS = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="|\u2028\u2029"), max_size=8
-) | st.sampled_from(["", "{a:1}", '"quoted"', "a,b}]", "press 1", "Übergröße", "héllo 😀", "call:go{", "<b>", "\\n"])
+_ODD = ["", "{a:1}", '"quoted"', "a,b}]", "press 1", "Übergröße", "héllo 😀", "call:go{", "<b>", "\\n"]
+_PLAIN = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="<|\u2028\u2029")  # no <eos> and the like
+TEXTS = st.text(_PLAIN, max_size=8) | st.sampled_from(_ODD)
 PATTERNS = st.sampled_from(
     [r"^[A-Z]{2}-\d{3}$", r"^(on|off|auto)$", r"\d", r"^\w+", r"^x[^a-f]y", r"^(?:a|b.)*$", r"^[^0-9,\-]+$", r"^a/b\.$"]
 )
