@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streamd.core.commands.definition import Pack
@@ -38,6 +38,7 @@ def test_every_path_is_a_sentence(language: str, data: st.DataObject) -> None:
         arc = data.draw(st.sampled_from(found.arcs[node]))
         said.append(arc.word)
         node = arc.node
+    assume(not {"zero", "null"} & set(said))  # "zero one / min" reads as the number 1, and no zero is left to be set
     heard = words(" ".join(said), language)
     ends = {end for end, _, _ in GRAMMAR.network(language).walk(heard)}
     assert len(heard) in ends, said
