@@ -95,5 +95,6 @@ def test_what_the_recogniser_hears_of_an_utterance_that_is_over_is_ignored() -> 
     assert [len(segmenter.feed(frame(n), 0.9)) for n in range(3)].count(1) == 1
     assert segmenter.open is not None
     assert segmenter.open.pause_ms == 0
+    segmenter.heard(80, 120)
     segmenter.feed(frame(3), 0.0)
     assert segmenter.open.pause_ms == 40

@@ -15,7 +15,7 @@ from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import Arc, Lattice
 from streamd.core.commands.network import Network, Source
 from streamd.core.commands.sources import Listed, Number
-from streamd.core.commands.spoken import figure, is_figure, value
+from streamd.core.commands.spoken import figure, is_figure, value, words
 
 MOST_NUMBERS = 3_000  # of one slot, spread over its range
 MOST_PRIMING_WORDS = 60
@@ -35,10 +35,10 @@ def primer(grammar: Grammar, language: str) -> str:
     network = grammar.network(language)
     known: set[str] = set()
     chosen: list[str] = []
-    told = [words for index in network.spread(_SPREAD) if (words := network.say(index)[0])]
+    told = [said for index in network.spread(_SPREAD) if (said := network.say(index)[0])]
     room = MOST_PRIMING_WORDS
     while told:
-        best = max(told, key=lambda words: (len(set(words) - known) / len(words), len(words)))
+        best = max(told, key=lambda said: (len(set(said) - known) / len(said), len(said)))
         if len(best) > room or not set(best) - known:
             break
         known.update(best)
@@ -59,7 +59,10 @@ def written(word: str, language: str) -> tuple[tuple[str, ...], ...]:
         spelled = _engine(language).format_number(number).text
     except ValueError:  # no language that it knows
         return (shown,)
-    return shown, tuple(spelled.lower().replace("-", " ").replace("\N{SOFT HYPHEN}", "").split())
+    said = spelled.lower().replace("-", " ").replace("\N{SOFT HYPHEN}", "")
+    if words(said, language) != (word,):  # -0.5 is spelled "minus"
+        return (shown,)
+    return shown, tuple(said.split())
 
 
 @lru_cache(maxsize=8)
