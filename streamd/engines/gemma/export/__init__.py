@@ -34,11 +34,11 @@ def export(checkpoint: Path, out: Path, dtype_name: str, report: Callable[[str],
     checkpoint is not a whole one of Gemma 4 with an audio tower; StreamdError if the graphs differ from the reference.
     """
     try:
+        import torch
+
         from streamd.engines.gemma.export import architecture, graph, graphs, manifest, parity, weights
     except ImportError as error:
         raise UnavailableError(f"exporting needs {error.name}, which is not installed: {EXTRA}") from error
-    import torch
-
     dtype = DTYPES[dtype_name]
     shape = architecture.read(checkpoint)
     for name in NEEDED:
