@@ -31,15 +31,7 @@ def test_a_command_is_borne_out_as_well_as_what_is_heard_freely(engine: WhisperE
     assert heard.sentences[0].log_probability > heard.free[0].log_probability - 2
     assert heard.heard_s == len(pcm) / SAMPLE_RATE
     assert heard.engine == engine.name
-    assert heard.timings_ms.keys() == {"encoder", "decoder", "search", "score", "prior"}
-
-
-def test_sentences_are_told_what_they_are_worth_without_sound(engine: WhisperEngine) -> None:
-    heard, again = (engine.compare(recording("goforward").pcm, MOVES).sentences for _ in range(2))
-    assert heard == again  # what is kept is what was computed
-    priors = [reading.prior for reading in heard if reading.prior is not None]
-    assert heard[0].prior is not None
-    assert max(priors) < heard[0].log_probability
+    assert heard.timings_ms.keys() == {"encoder", "decoder", "search", "score"}
 
 
 def test_other_speech_is_not(engine: WhisperEngine) -> None:

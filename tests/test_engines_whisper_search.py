@@ -69,6 +69,13 @@ def test_no_sentence_is_better_than_the_one_that_is_found(scorer: Scorer, tokens
     assert max(reading.log_probability for reading in others) <= best + 0.02
 
 
+def test_sentences_are_told_what_they_are_worth_without_sound(scorer: Scorer, tokens: Tokens) -> None:
+    found = scorer.search(Speller(chain(*STEPS), tokens))
+    priors = [reading.prior for reading in found]
+    assert None not in priors
+    assert max(prior for prior in priors if prior is not None) < found[0].log_probability
+
+
 def test_a_sentence_may_end_where_another_goes_on(scorer: Scorer, tokens: Tokens) -> None:
     found = scorer.search(Speller(chain(*STEPS, ends=(2, 4)), tokens))
     assert "go forward" in {plain(reading.text) for reading in found}
@@ -94,12 +101,11 @@ words = st.text("abcdeiou", min_size=1, max_size=6)
 def test_nothing_but_sentences_is_spelled(tokens: Tokens, steps: list[tuple[str, ...]], data: st.DataObject) -> None:
     speller = Speller(chain(*steps), tokens)
     state, spelled = speller.start, []
-    while following := speller.following(state):
-        assert not speller.is_end(state)
+    while not speller.is_end(state):
+        following = speller.following(state)
         token = data.draw(st.sampled_from(sorted(following)))
         spelled.append(token)
         state = following[token]
-    assert speller.is_end(state)
     text = tokens.decode(spelled)
     assert plain(text).split() in [list(sentence) for sentence in itertools.product(*steps)]
     assert text.startswith(" ")

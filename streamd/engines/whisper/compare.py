@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import ctranslate2
 import numpy as np
 
-from streamd.core.commands.hearing import Choices, Comparison, Reading
+from streamd.core.commands.hearing import Choices, Comparison
 from streamd.engines.whisper.decoder import Decoder
 from streamd.engines.whisper.languages import tokens_per_s
 from streamd.engines.whisper.mel import LogMel
@@ -23,9 +22,6 @@ LONGEST_S = 20.0
 """A longer sound is no command. What a comparison costs is bounded by this."""
 
 KEPT = 4  # grammars whose spelling is kept
-WITH_PRIORS = 16  # sentences, however they are written
-KEPT_PRIORS = 10_000
-SILENT_FRAMES = 50  # of nothing at all, as the encoder gives them: the decoder then writes what it likes best
 PADDING_S = 2.0
 BEAM = 5
 SPARE_TOKENS = 12
@@ -44,7 +40,6 @@ class Comparer:
         self._lock = threading.Lock()
         self._decoder: Decoder | None = None
         self._spellers: OrderedDict[str, Speller] = OrderedDict()
-        self._priors: OrderedDict[tuple[str | int, ...], float] = OrderedDict()
 
     def compare(self, mel: LogMel, choices: Choices) -> Comparison:
         """Raises ValueError if the sound is longer than LONGEST_S."""
@@ -67,26 +62,7 @@ class Comparer:
         watch.lap("search")
         free = sorted(scorer.score(texts), key=lambda reading: -reading.log_probability)
         watch.lap("score")
-        sentences = self._with_priors(decoder, sentences, prompts[0])
-        watch.lap("prior")
         return Comparison(tuple(sentences), tuple(free), no_speech, mel.seconds, self._name, watch.ms)
-
-    def _with_priors(self, decoder: Decoder, readings: Sequence[Reading], prompt: Sequence[int]) -> list[Reading]:
-        """The first few, and what each is worth where nothing is heard. Priors are kept: they are the same always."""
-        first = {
-            bare: reading
-            for reading in reversed(readings)
-            if (bare := "".join(filter(str.isalnum, reading.text.lower())))
-        }
-        compared = sorted(first.values(), key=lambda reading: -reading.log_probability)[:WITH_PRIORS]
-        if missing := [reading.text for reading in compared if (reading.text, *prompt) not in self._priors]:
-            silence = decoder.hear(np.zeros((SILENT_FRAMES, decoder.width), np.float32))
-            for reading in Scorer(decoder, self._tokens, silence, [prompt]).score(missing):
-                self._priors[(reading.text, *prompt)] = reading.log_probability
-            while len(self._priors) > KEPT_PRIORS:
-                self._priors.popitem(last=False)
-        known = {reading.text: self._priors.get((reading.text, *prompt)) for reading in compared}
-        return [replace(reading, prior=known.get(reading.text)) for reading in readings]
 
     def _prepared(self, choices: Choices) -> tuple[Decoder, Speller]:
         """The decoder's weights are read when they are first needed."""

@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ Float32 = NDArray[np.float32]
 _VERSION = 6  # of CTranslate2's file format
 _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 _EPSILON = 1e-5
+_SILENT_FRAMES = 50
 _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 
 
@@ -105,10 +107,10 @@ class Decoder:
         except KeyError as missing:
             raise UnavailableError(f"{folder / 'model.bin'} is no decoder of Whisper's: it lacks {missing}") from None
 
-    @property
-    def width(self) -> int:
-        """Of what the encoder gives for each frame."""
-        return int(self._embeddings.shape[1])
+    @cached_property
+    def silence(self) -> Sound:
+        """No sound at all: what is read then is what the model would write anyway."""
+        return self.hear(np.zeros((_SILENT_FRAMES, self._embeddings.shape[1]), np.float32))
 
     @property
     def longest(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamd.core.commands.hearing import Lattice, Reading
+from streamd.core.commands.hearing import PRIOR, Lattice, Reading
 from streamd.engines.whisper.decoder import NOTHING, Decoder, Float32, Sound
 from streamd.engines.whisper.text import Tokens
 
@@ -23,8 +23,10 @@ JOINS = (" ", "-", ", ")
 ENDINGS = (".", "?", "!")
 ABBREVIATED = 4  # letters: so short a word may be written in capitals, as RPM is
 
-BEAM = 12
-WITHIN = 10.0  # nats: what is less probable than the best by so much is no longer looked at
+BEAM = 12  # paths that are followed at a time
+WITHIN = 10.0  # nats: so far may a path be behind the best one of its length
+KEPT = 16.0  # nats: so far may a sentence be behind the best one
+MOST = 100  # sentences
 
 State = frozenset[tuple[tuple[int, ...], int]]
 """Where a sentence may stand: tokens that the present word still needs, and the node behind it."""
@@ -86,9 +88,14 @@ def _forms(word: str) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class _Path:
     score: float
+    prior: float
     tokens: tuple[int, ...]
     state: State
     row: int  # of the texts that have been read
+
+    @property
+    def rank(self) -> float:
+        return self.score - PRIOR * self.prior
 
 
 class _View:
@@ -121,9 +128,10 @@ class _View:
 
 
 class Scorer:
-    """One encoded sound, as one model hears it behind several prompts."""
+    """One encoded sound, as one model hears it behind several prompts; and what it makes of none behind the first."""
 
     def __init__(self, decoder: Decoder, tokens: Tokens, sound: Sound, prompts: Sequence[Sequence[int]]) -> None:
+        self._silent = _View(decoder, decoder.silence, prompts[0])
         self._longest = decoder.longest - max(map(len, prompts))
         self._tokens = tokens
         self._views = [_View(decoder, sound, prompt) for prompt in prompts]
@@ -143,27 +151,32 @@ class Scorer:
 
     def search(self, speller: Speller) -> list[Reading]:
         """The most probable sentences, in all ways to write each, the best first."""
-        finished: list[Reading] = []
-        for view in self._views:
+        for view in (self._silent, *self._views):
             view.restart()
-        rows = self._first
-        paths = [_Path(0.0, (), speller.start, 0)]
+        rows, priors = self._first, self._silent.first
+        paths = [_Path(0.0, 0.0, (), speller.start, 0)]
+        finished: list[Reading] = []
         best = -np.inf
         for _ in range(self._longest):
-            ended = [
-                Reading(self._tokens.decode(path.tokens).strip(), path.score + self._ending(row), len(path.tokens))
-                for path, row in zip(paths, rows, strict=True)
+            finished += [
+                self._finished(path, row, prior)
+                for path, row, prior in zip(paths, rows, priors, strict=True)
                 if speller.is_end(path.state)
             ]
-            finished += ended
-            best = max([best, *(reading.log_probability for reading in ended)])
-            paths = _best(_onward(speller, paths, rows), best)
+            best = max((reading.log_probability for reading in finished), default=best)
+            paths = _best(_onward(speller, paths, rows, priors), best)
             if not paths:
                 break
             numbers, tokens = [path.row for path in paths], [path.tokens[-1] for path in paths]
             rows = np.mean([view.extend(numbers, tokens) for view in self._views], axis=0)
-        found = [reading for reading in finished if reading.log_probability > best - WITHIN]
-        return sorted(found, key=lambda reading: -reading.log_probability)
+            priors = self._silent.extend(numbers, tokens)
+        found = [reading for reading in finished if reading.log_probability > best - KEPT]
+        return sorted(found, key=lambda reading: -reading.log_probability)[:MOST]
+
+    def _finished(self, path: _Path, row: Float32, prior: Float32) -> Reading:
+        text = self._tokens.decode(path.tokens).strip()
+        score, silent = path.score + self._ending(row), path.prior + self._ending(prior)
+        return Reading(text, score, len(path.tokens), silent)
 
     @property
     def _first(self) -> Float32:
@@ -174,15 +187,15 @@ class Scorer:
         return float(np.logaddexp.reduce(row[self._endings]))
 
 
-def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32) -> Iterator[_Path]:
+def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32, priors: Float32) -> Iterator[_Path]:
     """Every path with every token that may follow it."""
-    for number, (path, row) in enumerate(zip(paths, rows, strict=True)):
+    for number, (path, row, prior) in enumerate(zip(paths, rows, priors, strict=True)):
         for token, state in speller.following(path.state).items():
-            yield _Path(path.score + float(row[token]), (*path.tokens, token), state, number)
+            score, silent = path.score + float(row[token]), path.prior + float(prior[token])
+            yield _Path(score, silent, (*path.tokens, token), state, number)
 
 
 def _best(paths: Iterator[_Path], finished: float) -> list[_Path]:
-    """The paths to go on with."""
-    ranked = sorted(paths, key=lambda path: -path.score)[:BEAM]
-    floor = max([finished, *(path.score for path in ranked[:1])]) - WITHIN
-    return [path for path in ranked if path.score > floor]
+    """The paths to go on with. What is behind the best finished sentence already is only going to fall further."""
+    ranked = sorted(paths, key=lambda path: -path.rank)[:BEAM]
+    return [path for path in ranked if path.rank > ranked[0].rank - WITHIN and path.score > finished - KEPT]
