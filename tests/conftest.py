@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -44,3 +45,14 @@ def _weights(name: str) -> Path:
 
     root = os.environ.get("STREAMD_TEST_MODELS")
     return Path(root) / name if root else locate(name)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What a test that starts a command has set up for logging does not outlast it: its stderr is closed by then."""
+    root = logging.getLogger()
+    before = set(root.handlers)
+    yield
+    for handler in set(root.handlers) - before:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)

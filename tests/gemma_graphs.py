@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streamd.core.audio import Pcm
 from streamd.engines.gemma.features import BANDS, LogMel, real_rows
+from streamd.engines.gemma.providers import share_threads
 from tests.gemma_data import Prompt, recording
 
 Array = NDArray[Any]
@@ -24,8 +25,9 @@ class Graphs:
     """The five graphs of an exported folder."""
 
     def __init__(self, folder: Path, ids: dict[str, Any], suffix: str = "") -> None:
+        share_threads(1)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.use_per_session_threads = False  # a process has threads of one kind, and the engine shares them
         options.log_severity_level = 3
         self.ids = ids
         self.runs = {

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from streamd.engines.gemma.export import DTYPES, store
 from streamd.engines.gemma.export.graph import Graph, check, trace, write
 from streamd.engines.gemma.export.layers import Linear, weight
+from streamd.engines.gemma.export.parity import session
 from streamd.errors import StreamdError, UnavailableError
 
 ENTRIES, WIDTH, OUT = 50, 96, 40
@@ -76,7 +76,7 @@ def test_the_graph_computes_with_the_weights(
     weights = source.arrays
     expected = weights["at.table"][IDS] @ weights["at.linear.weight"].T + weights["at.linear.bias"]
     expected += 3 * weights["at.fixed.weight"].sum(1)
-    (got,) = ort.InferenceSession(str(written.path)).run(None, {"ids": IDS})
+    (got,) = session(written.path).run(None, {"ids": IDS})
     assert np.abs(got - expected).max() <= FAR[name] * np.abs(expected).max()
     assert len(written.files) == (1 if stays else 2)
     assert written.parameters == sum(array.size for array in weights.values())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamd.engines.gemma.export.architecture import Architecture
 from streamd.engines.gemma.export.dtypes import Dtype
 from streamd.engines.gemma.export.weights import Weights
+from streamd.engines.gemma.providers import share_threads
 from streamd.errors import StreamdError
 
 FRAMES = 40
@@ -132,7 +133,9 @@ def compared(got: Array, expected: Array) -> dict[str, float]:
 
 
 def session(path: Path) -> ort.InferenceSession:
+    share_threads(0)
     options = ort.SessionOptions()
+    options.use_per_session_threads = False
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
