@@ -22,10 +22,10 @@ POOL = 2**24  # numbers
 CLIP = 8.0
 
 
-def e4b() -> architecture.Architecture:
-    """google/gemma-4-E4B-it's config.json, as far as graphs depend on it."""
+def e4b(layers: int = LAYERS, owners: int = OWNERS) -> architecture.Architecture:
+    """google/gemma-4-E4B-it's config.json, as far as graphs depend on it; its language model may be cut short."""
     kinds: tuple[architecture.LayerType, ...] = ("sliding_attention",) * 5 + ("full_attention",)
-    layer_types = kinds * (LAYERS // len(kinds))
+    layer_types = kinds * (layers // len(kinds))
     return architecture.Architecture(
         architecture.Audio(
             hidden=1024,
@@ -49,9 +49,9 @@ def e4b() -> architecture.Architecture:
             per_layer=256,
             heads=8,
             layer_types=layer_types,
-            kv_heads=(2,) * LAYERS,
+            kv_heads=(2,) * layers,
             heads_width=tuple(512 if kind == "full_attention" else 256 for kind in layer_types),
-            owners=OWNERS,
+            owners=owners,
             double_wide=False,
             window=512,
             rotary={
@@ -101,13 +101,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("graphs", nargs="*", help="default: all")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="of the language model, in sixes (%(default)s)")
+    parser.add_argument("--owners", type=int, default=OWNERS, help="of these with keys and values (%(default)s)")
     parser.add_argument("--dtype", choices=list(DTYPES), default="q4")
     arguments = parser.parse_args()
     dtype, shapes = DTYPES[arguments.dtype], dict[str, tuple[int, ...]]()
     source = Noise(shapes)
     folder = arguments.folder / "onnx"
     folder.mkdir(parents=True, exist_ok=True)
-    for each in graphs.graphs(e4b(), source, torch.float16 if dtype.half else torch.float32):
+    for each in graphs.graphs(
+        e4b(arguments.layers, arguments.owners), source, torch.float16 if dtype.half else torch.float32
+    ):
         if arguments.graphs and each.name not in arguments.graphs:
             continue
         began = time.perf_counter()
