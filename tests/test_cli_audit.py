@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from streamd.cli import main
 from tests.audits import write_audit
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.cli_runs import Run, runs
 
 
 @pytest.fixture
@@ -23,16 +19,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     write_audit(tmp_path / "j")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["streamd", "commands", "audit", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
-
-    return command
+    return runs(capsys, monkeypatch, "commands", "audit")
 
 
 def test_rows_are_written_and_verified(run: Run) -> None:

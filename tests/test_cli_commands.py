@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from streamd.cli import main
 from streamd.cli.commands import Origin, _spelt_out
 from streamd.commands.imports import KINDS
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.cli_runs import Run, runs
 
 
 @pytest.fixture
@@ -21,16 +17,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     """A command in an empty folder: exit code, stdout, stderr."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["streamd", "commands", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code or 0
-        assert isinstance(code, int)
-        return code, *capsys.readouterr()
-
-    return command
+    return runs(capsys, monkeypatch, "commands")
 
 
 def test_recordings_are_tried_beside_texts(run: Run, tiny_en: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.core.words import HypothesisWord, bare, is_punctuation, join, spelled
+from streamd.core.words import HypothesisWord, bare, covering, is_punctuation, join, spelled
 
 
 def test_bare_words_keep_what_carries_meaning() -> None:
@@ -39,3 +39,10 @@ def spoken(text: str) -> list[HypothesisWord]:
 def test_words_are_spelled_as_they_were_committed(guess: str, text: str, told: str | None) -> None:
     words = spelled(spoken(guess), text)
     assert (None if words is None else join(words)) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("go", 1), ("go fo", 2), ("go forward", 2), ("go forward now", 2)]
+)
+def test_words_that_make_up_a_text_are_counted(text: str, count: int) -> None:
+    assert covering(spoken("go forward"), text) == count

@@ -7,7 +7,7 @@ it is sure is right at its first appearance nearly always, another one is not ev
 probability make the policy:
 
 - A word is shown from `show` on, and committed from `commit` on; also if it has stood for long enough.
-- A word that was shown stays as it is until another has been guessed in its place twice, or surely.
+- A word that was shown stays as it is until other words have been guessed several times in a row, or surely.
 - Nothing is shown after a word that is not, and nothing committed after one that is not.
 - Words that lean on the newest sound are not committed: their end may not have been heard yet.
 
@@ -23,7 +23,7 @@ from math import exp, log
 
 from streamd.core.align import align
 from streamd.core.policy import Policy
-from streamd.core.words import HypothesisWord, bare, join, without_tail
+from streamd.core.words import HypothesisWord, bare, covering, join, without_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Stabiliser:
             if not sure and self._contradictions < self._policy.replace_after:
                 return
         self._contradictions = 0
-        count = max(kept, _covering(self._guess, self._committed))
+        count = max(kept, covering(self._guess, self._committed))
         while count < len(self._guess) and self._may_show(count):
             count += 1
         self._shown = self._guess[:count]
@@ -170,11 +170,6 @@ def _stood(
     for i, j in align(*pair).same:
         standings[j] = replace(stood[i], guesses=stood[i].guesses + 1)
     return standings
-
-
-def _covering(words: Sequence[HypothesisWord], text: str) -> int:
-    """How many leading words make up `text`."""
-    return next((n for n in range(len(words) + 1) if len(join(words[:n])) >= len(text)), len(words))
 
 
 def _agreeing(words: Sequence[HypothesisWord], previous: Sequence[HypothesisWord]) -> int:

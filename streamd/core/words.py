@@ -22,6 +22,11 @@ def join(words: Sequence[HypothesisWord]) -> str:
     return "".join(word.text for word in words).strip()
 
 
+def covering(words: Sequence[HypothesisWord], text: str) -> int:
+    """How many leading words make up as much text as `text` is; all of them where that is not enough."""
+    return next((n for n in range(len(words) + 1) if len(join(words[:n])) >= len(text)), len(words))
+
+
 def bare(text: str) -> str:
     """A word without case, spaces and punctuation; symbols that carry meaning (%, €, digits) stay."""
     return "".join(char for char in text.casefold() if not char.isspace() and not is_punctuation(char))

@@ -8,7 +8,6 @@ earlier guess, which is checked in that pass, and one more for each word that is
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from streamd.engines.gemma.hearing import Hearing
 from streamd.engines.gemma.prompt import Ask, Prompt
 from streamd.engines.gemma.providers import providers
 from streamd.engines.gemma.text import Tokens
+from streamd.engines.stopwatch import Stopwatch
 from streamd.errors import UnavailableError
 
 LONGEST_S = 30.0
@@ -60,19 +60,6 @@ class _State:
     caption: Caption = field(default_factory=Caption)
 
 
-@dataclass(slots=True)
-class _Stopwatch:
-    """Milliseconds by stage."""
-
-    ms: dict[str, float] = field(default_factory=dict)
-    _since: float = field(default_factory=time.perf_counter)
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.ms[stage] = self.ms.get(stage, 0.0) + (now - self._since) * 1000
-        self._since = now
-
-
 class GemmaEngine:
     """Implements Engine and CallsTools of streamd.engines.base. Threads may call it for different utterances at a time.
 
@@ -100,7 +87,7 @@ class GemmaEngine:
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
         """See Engine.advance. Raises UnavailableError where the model gives no numbers or the utterance is too long."""
-        watch = _Stopwatch()
+        watch = Stopwatch()
         if first:
             self._open[utterance_id] = self._begin(context)
             watch.lap("prompt")

@@ -11,11 +11,11 @@ import ctranslate2
 import numpy as np
 
 from streamd.core.commands.hearing import Choices, Comparison
+from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper.decoder import Decoder
 from streamd.engines.whisper.languages import tokens_per_s
 from streamd.engines.whisper.mel import LogMel
 from streamd.engines.whisper.search import Scorer, Speller
-from streamd.engines.whisper.stopwatch import Stopwatch
 from streamd.engines.whisper.text import Tokens
 
 LONGEST_S = 20.0

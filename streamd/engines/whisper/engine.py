@@ -19,12 +19,12 @@ from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import join, spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
 from streamd.engines.spans import TokenSpan, without_loop
+from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper import hotwords, window
 from streamd.engines.whisper.compare import Comparer
 from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.languages import check, check_target, detect, tokens_per_s
 from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
-from streamd.engines.whisper.stopwatch import Stopwatch
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
 

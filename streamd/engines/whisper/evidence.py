@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamd.core.words import HypothesisWord, bare, join
+from streamd.core.words import HypothesisWord, bare, covering
 
 NO_SPEECH = 0.6  # above this probability of silence, words must be sure of themselves
 SURE = 0.5  # mean confidence that is
@@ -21,16 +21,11 @@ def believable(
 
     What was committed is never taken back, whatever the evidence says now.
     """
-    stop = max(_first_unheard(words, heard_s), _covering(words, committed))
+    stop = max(_first_unheard(words, heard_s), covering(words, committed))
     kept = [_within(word, heard_s) for word in words[:stop]]
     if not committed and no_speech > NO_SPEECH and _mean_confidence(kept) < SURE:
         return ()
     return tuple(kept)
-
-
-def _covering(words: Sequence[HypothesisWord], text: str) -> int:
-    """How many words make up `text`."""
-    return next((n for n in range(len(words) + 1) if len(join(words[:n])) >= len(text)), len(words))
 
 
 def _first_unheard(words: Sequence[HypothesisWord], heard_s: float) -> int:

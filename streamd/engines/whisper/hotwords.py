@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from streamd.core.words import HypothesisWord, bare, join
+from streamd.core.words import HypothesisWord, bare, covering
 from streamd.engines.whisper.text import Tokens
 
 FORM = "Glossary: {}."
@@ -33,8 +33,7 @@ def prompt(tokens: Tokens, terms: Sequence[str]) -> list[int]:
 
 def is_doubtful(words: Sequence[HypothesisWord], terms: Sequence[str], committed: str = "") -> bool:
     """Does a guess, beyond what was committed, hold terms that the prompt rather than the sound may have put there?"""
-    stands = next((n for n in range(len(words) + 1) if len(join(words[:n])) >= len(committed)), len(words))
-    words = words[stands:]
+    words = words[covering(words, committed) :]
     named = _named(words, terms)
     return any(word.confidence < DOUBTFUL for word, name in zip(words, named, strict=True) if name) or any(
         map(all, pairwise(named))
