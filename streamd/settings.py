@@ -200,7 +200,7 @@ class EndpointStage(_Table):
 
     preroll_ms: Annotated[int, Field(ge=0, le=2_000)] = 400  # sound kept from before the first speech
     min_speech_ms: Annotated[int, Field(ge=0, le=2_000)] = 80  # shorter bursts are not speech
-    hangover_ms: Annotated[int, Field(ge=80, le=5_000)] = 560  # silence that ends an utterance
+    hangover_ms: Annotated[int, Field(ge=80, le=5_000)] = 720  # silence that ends an utterance
     wordless_ms: Annotated[int, Field(ge=400, le=60_000)] = 2_000  # sound without a word after which it is over
     soft_max_s: Annotated[float, Field(gt=0)] = 15.0  # from here on ever shorter pauses end it
     max_utterance_s: Annotated[float, Field(gt=1, le=28)] = 25.0  # split at the best pause there is

@@ -47,7 +47,7 @@ class Rules:
 
     pre_roll: int = 10
     min_speech: int = 2
-    hangover: int = 14
+    hangover: int = 18
     wordless: int = 50
     soft_max: int = 375
     maximum: int = 625

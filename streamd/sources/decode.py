@@ -7,17 +7,18 @@ import stat
 from collections.abc import Generator, Iterator
 from itertools import repeat
 from pathlib import Path
-
-import av
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.container import InputContainer
-from av.error import FFmpegError
+from typing import TYPE_CHECKING
 
 from streamd.core.audio import FRAME_BYTES, SAMPLE_RATE
 from streamd.errors import UnavailableError
 from streamd.sources.base import Missing
 
+if TYPE_CHECKING:  # FFmpeg takes 20 MB: only who opens a file pays
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.container import InputContainer
+
+MICROSECOND_S = 1e-6  # FFmpeg's AV_TIME_BASE, in which containers tell their times
 HOLE_S = 0.1  # frames whose timestamps leave more than this between them leave a hole
 LONGEST_HOLE_S = 600.0  # beyond this the timestamps are wrong
 SHORT_S, SHORT_PART = 1.0, 0.02  # shorter than announced by more than both: the file was cut off
@@ -69,7 +70,7 @@ class _Track:
         self._path = path
         self._resampler: AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
-        self._start_s = (container.start_time or 0) / av.time_base
+        self._start_s = (container.start_time or 0) * MICROSECOND_S
         self._end_s = self._start_s  # of what was decoded, on the container's clock
         self._damaged = 0  # packets
         self._hurt = False  # the last packet was damaged
@@ -87,6 +88,8 @@ class _Track:
 
     def _frames(self) -> Iterator[AudioFrame]:
         """What can be decoded. Damaged packets are counted."""
+        from av.error import FFmpegError
+
         try:
             for packet in self._container.demux(self._container.streams.audio[0]):
                 try:
@@ -116,6 +119,8 @@ class _Track:
             yield bytes(2 * (samples % SAMPLE_RATE))
 
     def _resampled(self, frame: AudioFrame) -> Iterator[bytes]:
+        from av.audio.resampler import AudioResampler
+
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or shape != self._shape:  # broadcasts change it on the way
             yield from self._rest()
@@ -148,7 +153,7 @@ def _announced_s(container: InputContainer, path: Path) -> float:
     if stream.duration is not None and stream.time_base is not None:
         announced_s = float(stream.duration * stream.time_base)
     else:
-        announced_s = (container.duration or 0) / av.time_base
+        announced_s = (container.duration or 0) * MICROSECOND_S
     if container.format.name == "wav":
         with path.open("rb") as file:
             claimed = int.from_bytes(file.read(8)[4:], "little") + 8
@@ -159,6 +164,9 @@ def _announced_s(container: InputContainer, path: Path) -> float:
 
 
 def _open(path: Path) -> InputContainer:
+    import av
+    from av.error import FFmpegError
+
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
