@@ -92,6 +92,21 @@ class Texts:
 NOTHING = Texts((), ())
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """t more tokens of each of n texts: see Decoder.read."""
+
+    sound: Sound
+    tokens: Sequence[Sequence[int]]  # (n, t)
+    common: Texts = NOTHING
+    own: Texts = NOTHING
+
+    @property
+    def offset(self) -> int:
+        """How many tokens stand before these."""
+        return self.common.length + self.own.length
+
+
 class Decoder:
     """The decoder of one model. Stateless: it may be used from several threads."""
 
@@ -133,35 +148,57 @@ class Decoder:
 
         `common` is what all of them begin with, one text; `own` what each goes on with, n texts.
         """
-        ids = np.asarray(tokens, np.intp)  # (n, t)
-        offset = common.length + own.length
-        x = self._embeddings[ids] + self._positions[offset : offset + ids.shape[1]]
-        keys: list[Float32] = []
-        values: list[Float32] = []
+        ((states, texts),) = self.read_together([Part(sound, tokens, common, own)])
+        return states, texts
+
+    def read_together(self, parts: Sequence[Part]) -> list[tuple[Float32, Texts]]:
+        """The same for several sounds or beginnings: the weights, which are most of what is moved, are moved once."""
+        ids = [np.asarray(part.tokens, np.intp) for part in parts]  # (n, t) each
+        ends = np.cumsum([each.size for each in ids])[:-1]
+        x = np.concatenate([self._embedded(each, part.offset) for each, part in zip(ids, parts, strict=True)])
+        kept: list[list[tuple[Float32, Float32]]] = [[] for _ in parts]
         for number, layer in enumerate(self._layers):
-            query, key, value = (self._split(part) for part in np.split(layer.self_in(layer.self_norm(x)), 3, axis=-1))
-            if own.length:
-                key = np.concatenate([own.keys[number], key], axis=2)
-                value = np.concatenate([own.values[number], value], axis=2)
-            keys.append(key)
-            values.append(value)
-            shared = (common.keys[number][0], common.values[number][0]) if common.length else None
-            x = x + layer.self_out(_attend_to_text(query, key, value, shared))
-            query = self._split(layer.cross_query(layer.cross_norm(x)))
-            x = x + layer.cross_out(_attend_to_sound(query, sound.keys[number], sound.values[number]))
+            projected = np.split(layer.self_in(layer.self_norm(x)), ends)
+            attended = []
+            for part, each, rows, texts in zip(parts, ids, projected, kept, strict=True):
+                query, key, value = (self._split(rows, each, third) for third in range(3))
+                if part.own.length:
+                    key = np.concatenate([part.own.keys[number], key], axis=2)
+                    value = np.concatenate([part.own.values[number], value], axis=2)
+                texts.append((key, value))
+                shared = (part.common.keys[number][0], part.common.values[number][0]) if part.common.length else None
+                attended.append(_attend_to_text(query, key, value, shared))
+            x = x + layer.self_out(np.concatenate(attended))
+            projected = np.split(layer.cross_query(layer.cross_norm(x)), ends)
+            attended = [
+                _attend_to_sound(self._split(rows, each), part.sound.keys[number], part.sound.values[number])
+                for part, each, rows in zip(parts, ids, projected, strict=True)
+            ]
+            x = x + layer.cross_out(np.concatenate(attended))
             x = x + layer.narrow(_gelu(layer.wide(layer.norm(x))))
-        return self._norm(x), Texts(tuple(keys), tuple(values))
+        states = np.split(self._norm(x), ends)
+        return [
+            (rows.reshape(*each.shape, -1), Texts(tuple(key for key, _ in texts), tuple(value for _, value in texts)))
+            for rows, each, texts in zip(states, ids, kept, strict=True)
+        ]
 
     def log_probabilities(self, states: Float32) -> Float32:
         """Of every token of the vocabulary, behind what `read` returned: (…, width) → (…, vocabulary)."""
-        logits = states @ self._embeddings.T
+        logits: Float32 = states.reshape(-1, states.shape[-1]) @ self._embeddings.T  # at once: it is the largest matrix
         logits -= logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-        return logits
+        return logits.reshape(*states.shape[:-1], -1)
 
-    def _split(self, x: Float32) -> Float32:
-        """(n, t, width) → (n, heads, t, d)."""
-        return x.reshape(*x.shape[:2], self._heads, -1).transpose(0, 2, 1, 3)
+    def _embedded(self, ids: NDArray[np.intp], offset: int) -> Float32:
+        """(n, t) → (n · t, width)."""
+        x: Float32 = self._embeddings[ids] + self._positions[offset : offset + ids.shape[1]]
+        return x.reshape(ids.size, -1)
+
+    def _split(self, rows: Float32, ids: NDArray[np.intp], part: int = 0) -> Float32:
+        """(n · t, parts · width) → one part of it, (n, heads, t, d)."""
+        width = self._embeddings.shape[1]
+        chosen = rows[:, part * width : (part + 1) * width]
+        return chosen.reshape(*ids.shape, self._heads, -1).transpose(0, 2, 1, 3)
 
 
 def _attend_to_sound(query: Float32, key: Float32, value: Float32) -> Float32:
@@ -169,7 +206,7 @@ def _attend_to_sound(query: Float32, key: Float32, value: Float32) -> Float32:
     count, heads, length, size = query.shape
     rows = query.transpose(1, 0, 2, 3).reshape(heads, count * length, size)
     attended = _softmax(rows @ key / np.float32(math.sqrt(size))) @ value  # (heads, n · t, d)
-    return _joined(attended.reshape(heads, count, length, size).transpose(1, 0, 2, 3))
+    return attended.transpose(1, 0, 2).reshape(count * length, -1)
 
 
 def _attend_to_text(query: Float32, key: Float32, value: Float32, shared: tuple[Float32, Float32] | None) -> Float32:
@@ -196,8 +233,8 @@ def _softmax(scores: Float32) -> Float32:
 
 
 def _joined(x: Float32) -> Float32:
-    """(n, heads, t, d) → (n, t, width)."""
-    return x.transpose(0, 2, 1, 3).reshape(len(x), x.shape[2], -1)
+    """(n, heads, t, d) → (n · t, width)."""
+    return x.transpose(0, 2, 1, 3).reshape(len(x) * x.shape[2], -1)
 
 
 def _gelu(x: Float32) -> Float32:

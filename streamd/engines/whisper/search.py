@@ -8,13 +8,14 @@ bear out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from streamd.core.commands.hearing import PRIOR, Lattice, Reading
-from streamd.engines.whisper.decoder import NOTHING, Decoder, Float32, Sound
+from streamd.engines.whisper.decoder import NOTHING, Decoder, Float32, Part, Sound, Texts
 from streamd.engines.whisper.text import Tokens
 
 JOINS = (" ", "-", ", ")
@@ -24,9 +25,13 @@ ENDINGS = (".", "?", "!")
 ABBREVIATED = 4  # letters: so short a word may be written in capitals, as RPM is
 
 BEAM = 12  # paths that are followed at a time
-WITHIN = 10.0  # nats: so far may a path be behind the best one of its length
+WITHIN = 10.0  # nats: so far may a path be behind the best one of its length …
+SPELLED = 4.0  # … and behind one with the same words, which are only written in another way
+SPELLINGS = 2  # of the same words that are followed
 KEPT = 16.0  # nats: so far may a sentence be behind the best one
 MOST = 100  # sentences
+
+_BETWEEN = re.compile(r"[\s,-]+")
 
 State = frozenset[tuple[tuple[int, ...], int]]
 """Where a sentence may stand: tokens that the present word still needs, and the node behind it."""
@@ -42,6 +47,7 @@ class Speller:
         self._tokens = tokens
         self._following: dict[State, dict[int, State]] = {}
         self._words: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
+        self._said: dict[int, str] = {}
 
     def is_end(self, state: State) -> bool:
         """May the sentence end here?"""
@@ -56,6 +62,15 @@ class Speller:
                 for tokens, to in [(left, node)] if left else self._spelled(node):
                     found.setdefault(tokens[0], set()).add((tokens[1:], to))
             known = self._following[state] = {token: frozenset(places) for token, places in found.items()}
+        return known
+
+    def said(self, token: int) -> str:
+        """The letters of a token, and a space for whatever stands between words."""
+        known = self._said.get(token)
+        if known is None:
+            text = self._tokens.decode([token]).lower()
+            # A part of a letter is told by its number.
+            known = self._said[token] = f"<{token}>" if "\N{REPLACEMENT CHARACTER}" in text else _BETWEEN.sub(" ", text)
         return known
 
     def _spelled(self, node: int) -> tuple[tuple[tuple[int, ...], int], ...]:
@@ -90,6 +105,7 @@ class _Path:
     score: float
     prior: float
     tokens: tuple[int, ...]
+    said: str  # its words, however they are written
     state: State
     row: int  # of the texts that have been read
 
@@ -98,43 +114,55 @@ class _Path:
         return self.score - PRIOR * self.prior
 
 
-class _View:
-    """One prompt, and what has been read behind it."""
+class _Views:
+    """A sound behind several prompts and none behind the first, and what has been read behind each: silence first."""
 
-    def __init__(self, decoder: Decoder, sound: Sound, prompt: Sequence[int]) -> None:
+    def __init__(self, decoder: Decoder, sound: Sound, prompts: Sequence[Sequence[int]]) -> None:
         self._decoder = decoder
-        self._sound = sound
-        states, self._prompt = decoder.read(sound, [prompt])
-        self.first = decoder.log_probabilities(states[:, -1])  # (1, vocabulary)
-        self._texts = NOTHING
+        self._sounds = [decoder.silence, *[sound] * len(prompts)]
+        parts = [Part(each, [prompt]) for each, prompt in zip(self._sounds, [prompts[0], *prompts], strict=True)]
+        read = decoder.read_together(parts)
+        self._prompts = [texts for _, texts in read]
+        self.first = decoder.log_probabilities(
+            np.stack([states[:, -1] for states, _ in read])
+        )  # (views, 1, vocabulary)
+        self._texts: list[Texts] = []
+        self.restart()
 
     def restart(self) -> None:
-        self._texts = NOTHING
+        self._texts = [NOTHING] * len(self._sounds)
 
     def extend(self, rows: Sequence[int], tokens: Sequence[int]) -> Float32:
-        """Each of the texts in `rows` with one more token: log-probabilities of what follows, (n, vocabulary)."""
-        states, self._texts = self._decoder.read(
-            self._sound, [[token] for token in tokens], self._prompt, self._texts.pick(rows)
+        """The texts in `rows` with one more token each: log-probabilities of what follows, (views, n, vocabulary)."""
+        added = [[token] for token in tokens]
+        read = self._decoder.read_together(
+            [
+                Part(sound, added, prompt, texts.pick(rows))
+                for sound, prompt, texts in zip(self._sounds, self._prompts, self._texts, strict=True)
+            ]
         )
-        return self._decoder.log_probabilities(states[:, 0])
+        self._texts = [texts for _, texts in read]
+        return self._decoder.log_probabilities(np.stack([states[:, 0] for states, _ in read]))
 
     def rows(self, texts: Sequence[Sequence[int]]) -> Iterator[Float32]:
-        """For each text: log-probabilities of what follows the prompt and each of its tokens."""
+        """For each text: mean log-probabilities of what follows the prompts with sound and each of its tokens."""
         longest = max(map(len, texts))
         padded = [[*text, *[0] * (longest - len(text))] for text in texts]  # what stands behind a token is not seen
-        states, _ = self._decoder.read(self._sound, padded, self._prompt)
-        for text, behind in zip(texts, states, strict=True):
-            yield np.concatenate([self.first, self._decoder.log_probabilities(behind[: len(text)])])
+        heard = zip(self._sounds[1:], self._prompts[1:], strict=True)
+        read = self._decoder.read_together([Part(sound, padded, prompt) for sound, prompt in heard])
+        for number, text in enumerate(texts):
+            behind = np.stack([states[number, : len(text)] for states, _ in read])
+            follows = np.concatenate([self.first[1:], self._decoder.log_probabilities(behind)], axis=1)
+            yield np.asarray(follows.mean(0), np.float32)
 
 
 class Scorer:
     """One encoded sound, as one model hears it behind several prompts; and what it makes of none behind the first."""
 
     def __init__(self, decoder: Decoder, tokens: Tokens, sound: Sound, prompts: Sequence[Sequence[int]]) -> None:
-        self._silent = _View(decoder, decoder.silence, prompts[0])
         self._longest = decoder.longest - max(map(len, prompts))
         self._tokens = tokens
-        self._views = [_View(decoder, sound, prompt) for prompt in prompts]
+        self._views = _Views(decoder, sound, prompts)
         self._endings = np.array([tokens.end, *(tokens.pieces(mark)[0] for mark in ENDINGS)])
 
     def score(self, texts: Sequence[str]) -> list[Reading]:
@@ -143,18 +171,16 @@ class Scorer:
             return []
         spelled = [self._tokens.encode(text.rstrip("".join(ENDINGS) + " "))[: self._longest] for text in texts]
         scored: list[Reading] = []
-        for text, tokens, *views in zip(texts, spelled, *(view.rows(spelled) for view in self._views), strict=True):
-            rows = np.mean(views, axis=0)
+        for text, tokens, rows in zip(texts, spelled, self._views.rows(spelled), strict=True):
             spoken = float(rows[np.arange(len(tokens)), np.asarray(tokens, np.intp)].sum())
             scored.append(Reading(text, spoken + self._ending(rows[-1]), len(tokens)))
         return scored
 
     def search(self, speller: Speller) -> list[Reading]:
-        """The most probable sentences, in all ways to write each, the best first."""
-        for view in (self._silent, *self._views):
-            view.restart()
-        rows, priors = self._first, self._silent.first
-        paths = [_Path(0.0, 0.0, (), speller.start, 0)]
+        """The most probable sentences, in several ways to write each, the best first."""
+        self._views.restart()
+        priors, rows = _parted(self._views.first)
+        paths = [_Path(0.0, 0.0, (), "", speller.start, 0)]
         finished: list[Reading] = []
         best = -np.inf
         for _ in range(self._longest):
@@ -168,8 +194,7 @@ class Scorer:
             if not paths:
                 break
             numbers, tokens = [path.row for path in paths], [path.tokens[-1] for path in paths]
-            rows = np.mean([view.extend(numbers, tokens) for view in self._views], axis=0)
-            priors = self._silent.extend(numbers, tokens)
+            priors, rows = _parted(self._views.extend(numbers, tokens))
         found = [reading for reading in finished if reading.log_probability > best - KEPT]
         return sorted(found, key=lambda reading: -reading.log_probability)[:MOST]
 
@@ -178,13 +203,14 @@ class Scorer:
         score, silent = path.score + self._ending(row), path.prior + self._ending(prior)
         return Reading(text, score, len(path.tokens), silent)
 
-    @property
-    def _first(self) -> Float32:
-        return np.asarray(np.mean([view.first for view in self._views], axis=0), np.float32)
-
     def _ending(self, row: Float32) -> float:
         """Log-probability of ending here, with or without a mark."""
         return float(np.logaddexp.reduce(row[self._endings]))
+
+
+def _parted(views: Float32) -> tuple[Float32, Float32]:
+    """Without sound, and the mean of the others."""
+    return views[0], np.asarray(views[1:].mean(0), np.float32)
 
 
 def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32, priors: Float32) -> Iterator[_Path]:
@@ -192,10 +218,26 @@ def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32, priors: Flo
     for number, (path, row, prior) in enumerate(zip(paths, rows, priors, strict=True)):
         for token, state in speller.following(path.state).items():
             score, silent = path.score + float(row[token]), path.prior + float(prior[token])
-            yield _Path(score, silent, (*path.tokens, token), state, number)
+            said = _joined(path.said, speller.said(token))
+            yield _Path(score, silent, (*path.tokens, token), said, state, number)
+
+
+def _joined(said: str, more: str) -> str:
+    return said + (more.lstrip() if said.endswith(" ") else more)
 
 
 def _best(paths: Iterator[_Path], finished: float) -> list[_Path]:
     """The paths to go on with. What is behind the best finished sentence already is only going to fall further."""
-    ranked = sorted(paths, key=lambda path: -path.rank)[:BEAM]
-    return [path for path in ranked if path.rank > ranked[0].rank - WITHIN and path.score > finished - KEPT]
+    ranked = sorted(paths, key=lambda path: -path.rank)
+    spellings: dict[str, list[float]] = {}
+    chosen: list[_Path] = []
+    for path in ranked:
+        if path.rank <= ranked[0].rank - WITHIN or len(chosen) == BEAM:
+            break
+        ranks = spellings.setdefault(path.said, [])
+        if len(ranks) == SPELLINGS or (ranks and path.rank <= ranks[0] - SPELLED):
+            continue
+        ranks.append(path.rank)
+        if path.score > finished - KEPT:
+            chosen.append(path)
+    return chosen
