@@ -174,7 +174,9 @@ def spotting(comparison: Comparison, of: Grammar) -> Decision:
 def fixed(comparison: Comparison, of: Grammar) -> Decision:
     """Bare log-probabilities, fixed thresholds: 3 nats over the second meaning, 8 at most below what is free."""
     bare = [replace(reading, prior=0.0) for reading in comparison.sentences]
-    found = weigh(replace(comparison, sentences=tuple(bare)), of, "en", replace(CALIBRATED, askable=-1.0))
+    free = [replace(reading, prior=0.0) for reading in comparison.free]
+    signs = replace(comparison, sentences=tuple(bare), free=tuple(free))
+    found = weigh(signs, of, "en", replace(CALIBRATED, askable=-1.0, askable_gap=math.inf))
     if found.scores is None or found.scores.margin < 3 or found.scores.gap > 8:
         return Decision(Verdict.REJECT, "not sure", None)
     return decide(found.found, [], "en")

@@ -14,16 +14,24 @@ from streamd.core.commands.weigh import CALIBRATED, Weighed, Weights, weigh
 from tests.packs import press_line
 
 GRAMMAR = Grammar(press_line())
-WEIGHTS = Weights(1.0, -0.5, 2.0, 0.0, certain=0.99, askable=0.5, least_margin=2.0, most_gap=3.0)
+WEIGHTS = Weights(
+    margin=1.0, word=2.0, stray=-8.0, constant=0.0,
+    askable=0.5, askable_gap=6.0,
+    certain=0.99, least_margin=2.0, most_gap=3.0, most_shortfall=4.0, least_ending=0.2,
+)  # fmt: skip
 
-Scored = Mapping[str, float | tuple[float, float]]
+Scored = Mapping[str, float | Reading]
+
+
+def reading(text: str, chance: float, prior: float = -20.0, ending: float = 1.0, shortfall: float = 0.0) -> Reading:
+    return Reading(text, chance, 5, prior, ending, shortfall)
 
 
 def weighed(sentences: Scored, free: Mapping[str, float], weights: Weights = WEIGHTS) -> Weighed:
-    """Log-probabilities of texts, with those without sound."""
-    pairs = {text: value if isinstance(value, tuple) else (value, -20.0) for text, value in sentences.items()}
-    readings = tuple(Reading(text, chance, 5, prior) for text, (chance, prior) in pairs.items())
-    heard = tuple(Reading(text, chance, 5) for text, chance in free.items())
+    """Log-probabilities of texts, or all about them."""
+    given = sentences.items()
+    readings = tuple(each if isinstance(each, Reading) else reading(text, each) for text, each in given)
+    heard = tuple(reading(text, chance) for text, chance in free.items())
     return weigh(Comparison(readings, heard, 0.0, 2.0, "test"), GRAMMAR, "en", weights)
 
 
@@ -62,10 +70,32 @@ def test_what_sounds_more_like_something_else_is_no_command() -> None:
 
 
 def test_what_sounds_a_little_more_like_something_else_is_asked_about() -> None:
-    found = weighed(CLEAR, {"Set breast two to ninety five.": 3.0})
+    found = weighed(CLEAR, {"Set press too to ninety five.": 3.0})
     assert sentence(found) == "set press 2 to 95"
     assert found.certainty > 0.99
     assert not found.sure
+
+
+def test_a_word_that_something_else_would_fit_better_is_asked_about() -> None:
+    unlike = {text: reading(text, chance, shortfall=4.1) for text, chance in CLEAR.items()}
+    found = weighed(unlike, {"Set press two to 95.": -0.5})
+    assert sentence(found) == "set press 2 to 95"
+    assert not found.sure
+
+
+def test_where_more_was_said_it_is_asked_about() -> None:
+    begun = {text: reading(text, chance, ending=0.1) for text, chance in CLEAR.items()}
+    found = weighed(begun, {"Set press two to 95.": -0.5})
+    assert sentence(found) == "set press 2 to 95"
+    assert not found.sure
+
+
+def test_in_noise_in_which_something_else_was_heard_too_it_is_asked_about() -> None:
+    found = weighed(CLEAR, {"Set press two to 95.": -0.5, "That rest to do any time.": -30.0})
+    assert sentence(found) == "set press 2 to 95"
+    assert not found.sure
+    assert found.scores is not None
+    assert 0.5 < found.scores.stray <= 1.0
 
 
 def test_what_is_hardly_borne_out_is_no_command() -> None:
@@ -89,7 +119,8 @@ def test_a_sentence_of_any_text_is_found_where_it_was_heard_freely() -> None:
 
 
 def test_what_is_written_more_often_needs_more_sound() -> None:
-    alike = {"Set press two to 95": (-2.0, -20.0), "Set press three to 95": (-2.5, -30.0)}
+    often, seldom = "Set press two to 95", "Set press three to 95"
+    alike = {often: reading(often, -2.0, prior=-20.0), seldom: reading(seldom, -2.5, prior=-30.0)}
     assert sentence(weighed(alike, {})) == "set press 3 to 95"
 
 

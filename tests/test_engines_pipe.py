@@ -39,7 +39,9 @@ MESSAGES: list[Message] = [
     pipe.Unavailable("no model"),
     Result(7, Hypothesis((HypothesisWord(" 你好", 0.0, 0.5, 0.9),), "scripted", "zh", 0.5, {"decoder": 1.0})),
     Decided(8, ToolDecision(ToolCall("press", {"zones": [1, {"on": True}]}), 2.5, 0.1, 7, 20, None, {"mask": 1.0})),
-    Compared(9, Comparisons((("de", Comparison((), (Reading("größer", -1.5, 2),), 0.1, 1.0, "whisper")),))),
+    Compared(
+        9, Comparisons((("de", Comparison((), (Reading("größer", -1.5, 2, -9.5, 0.5, 0.0),), 0.1, 1.0, "whisper")),))
+    ),
     Unknown(7),
     Failed(7, "RuntimeError", "no"),
 ]

@@ -34,9 +34,9 @@ def test_a_command_is_borne_out_as_well_as_what_is_heard_freely(engine: WhisperE
     assert heard.timings_ms.keys() == {"encoder", "decoder", "search", "score"}
 
 
-def test_other_speech_is_not(engine: WhisperEngine) -> None:
+def test_in_other_speech_no_sentence_is_found(engine: WhisperEngine) -> None:
     heard = engine.compare(recording("jfk").pcm, MOVES)
-    assert heard.free[0].log_probability > heard.sentences[0].log_probability + 12
+    assert heard.sentences == ()
     assert "country" in heard.free[0].text
 
 
@@ -48,9 +48,11 @@ def test_what_is_too_long_for_a_command_is_refused(engine: WhisperEngine) -> Non
 def test_grammars_are_told_apart_by_their_names_and_only_the_last_are_kept(tiny_en: Path) -> None:
     engine = build({"model_path": str(tiny_en)})
     pcm = recording("goforward").pcm
-    for number in range(KEPT + 1):
-        sentence = ("stop", str(number))
-        heard = engine.compare(pcm, Choices(f"stop {number}", chain(*((word,) for word in sentence)), language="en"))
-        assert {plain(reading.text) for reading in heard.sentences} == {" ".join(sentence)}
-    again = engine.compare(pcm, Choices("stop 0", chain(("go",), ("on",)), language="en"))
-    assert {plain(reading.text) for reading in again.sentences} == {"go on"}  # it had been forgotten
+    numbers = ("ten", "10", "then", "ten more", "tan")
+    assert len(numbers) > KEPT
+    for number in numbers:
+        sentence = f"go forward {number} meters"
+        heard = engine.compare(pcm, Choices(number, chain(*((word,) for word in sentence.split())), language="en"))
+        assert {plain(reading.text) for reading in heard.sentences} == {sentence}
+    again = engine.compare(pcm, Choices(numbers[0], chain(("go",), ("forward",)), language="en"))
+    assert {plain(reading.text) for reading in again.sentences} == {"go forward"}  # it had been forgotten

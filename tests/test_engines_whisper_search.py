@@ -69,11 +69,44 @@ def test_no_sentence_is_better_than_the_one_that_is_found(scorer: Scorer, tokens
     assert max(reading.log_probability for reading in others) <= best + 0.02
 
 
-def test_sentences_are_told_what_they_are_worth_without_sound(scorer: Scorer, tokens: Tokens) -> None:
+def test_texts_are_told_what_they_are_worth_without_sound(scorer: Scorer, tokens: Tokens) -> None:
     found = scorer.search(Speller(chain(*STEPS), tokens))
-    priors = [reading.prior for reading in found]
-    assert None not in priors
-    assert max(prior for prior in priors if prior is not None) < found[0].log_probability
+    assert max(reading.prior for reading in found) < found[0].log_probability
+    for reading in found[:3]:
+        [alone] = scorer.score([reading.text])
+        assert alone.prior == pytest.approx(reading.prior, abs=0.02)
+        assert alone.ending == pytest.approx(reading.ending, abs=0.02)
+        assert alone.shortfall == pytest.approx(reading.shortfall, abs=0.02)
+
+
+def test_the_sound_tells_whether_a_text_may_end_there(scorer: Scorer) -> None:
+    whole, begun = scorer.score(["Go forward ten meters.", "Go forward"])
+    assert whole.ending > 0 > begun.ending
+
+
+def test_the_word_that_fits_least_is_known(scorer: Scorer) -> None:
+    right, wrong = scorer.score(["Go forward ten meters.", "Go forward seventy meters."])
+    assert right.shortfall + 2 < wrong.shortfall
+
+
+def test_where_no_sentence_is_good_enough_none_is_found(scorer: Scorer, tokens: Tokens) -> None:
+    speller = Speller(chain(*STEPS), tokens)
+    best, *rest = scorer.search(speller)
+    floor = best.log_probability - 0.5
+    assert scorer.search(speller, floor)[0].text == best.text
+    assert scorer.search(speller, floor=0.0) == []
+    assert len(scorer.search(speller, floor)) < 1 + len(rest)
+
+
+def test_ways_to_write_the_same_words_are_known_as_such(tokens: Tokens) -> None:
+    speller = Speller(chain(*STEPS), tokens)
+
+    def said(text: str) -> str:
+        return "".join(speller.said(token)[0] for token in tokens.pieces(text)).replace("  ", " ")
+
+    assert said(" Double-shot, Latte") == said(" double shot latte") == " double shot latte"
+    assert said(" 1 12") != said(" 11 2")
+    assert said(" 喫") != said(" 喨")  # their letters are cut into tokens
 
 
 def test_a_sentence_may_end_where_another_goes_on(scorer: Scorer, tokens: Tokens) -> None:

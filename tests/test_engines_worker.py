@@ -135,7 +135,7 @@ def test_an_engine_that_cannot_compare_sentences(daemon: Channel, caplog: pytest
 def test_sentences_are_compared_in_the_languages_that_the_engine_speaks(
     daemon: Channel, fake: Callable[[Callable[..., object]], EngineSpec]
 ) -> None:
-    comparison = Comparison((), (Reading("stop", -1.0, 2),), 0.0, 1.0, "ear")
+    comparison = Comparison((), (Reading("stop", -1.0, 2, -9.0, 0.5, 0.0),), 0.0, 1.0, "ear")
     engine = SimpleNamespace(
         name="ear", warm_up=lambda: None, speaks=lambda language: language == "en", compare=lambda *_: comparison
     )

@@ -41,12 +41,16 @@ class Reading:
     """A text and how well the sound bears it out: the natural logarithm of its probability, and its length.
 
     `prior` is the same without any sound: what the engine would rather write because it is written more often.
+    `ending` is how much more probable the sound makes it that nothing follows: little, where somebody said more.
+    `shortfall` is by how much the least fitting word is behind whatever the engine would write in its place.
     """
 
     text: str
     log_probability: float
     tokens: int
-    prior: float | None = None  # sentences have one, what is heard freely has none
+    prior: float
+    ending: float
+    shortfall: float
 
 
 @dataclass(frozen=True, slots=True)

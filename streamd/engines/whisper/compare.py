@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,11 +23,13 @@ LONGEST_S = 20.0
 """A longer sound is no command. What a comparison costs is bounded by this."""
 
 KEPT = 4  # grammars whose spelling is kept
+HOPELESS = 16.0  # nats: a sentence that is so far behind what is heard freely was not said
 PADDING_S = 2.0
 BEAM = 5
 SPARE_TOKENS = 12
 MOST_TOKENS = 448
 MOST_PRIMER_TOKENS = 120
+_ECHO = re.compile(r"(.{8,}?)(?: \1)+")
 
 
 class Comparer:
@@ -58,10 +61,10 @@ class Comparer:
         watch.lap("decoder")
         heard = decoder.hear(np.array(encoded)[0])
         scorer = Scorer(decoder, self._tokens, heard, prompts)
-        sentences = scorer.search(speller)
-        watch.lap("search")
         free = sorted(scorer.score(texts), key=lambda reading: -reading.log_probability)
         watch.lap("score")
+        sentences = scorer.search(speller, free[0].log_probability - HOPELESS)
+        watch.lap("search")
         return Comparison(tuple(sentences), tuple(free), no_speech, mel.seconds, self._name, watch.ms)
 
     def _prepared(self, choices: Choices) -> tuple[Decoder, Speller]:
@@ -90,5 +93,12 @@ class Comparer:
                 return_no_speech_prob=True,
             )[0]
             no_speech = result.no_speech_prob
-            texts[self._tokens.decode([token for token in result.sequences_ids[0] if token < self._tokens.end])] = None
+            text = self._tokens.decode([token for token in result.sequences_ids[0] if token < self._tokens.end])
+            texts[_once(text)] = None
         return list(texts), no_speech
+
+
+def _once(text: str) -> str:
+    """What Whisper says twice in a row, in noise, was said once."""
+    echo = _ECHO.fullmatch(text.strip())
+    return f" {echo[1]}" if echo else text

@@ -187,7 +187,7 @@ class Decoder:
         logits: Float32 = states.reshape(-1, states.shape[-1]) @ self._embeddings.T  # at once: it is the largest matrix
         logits -= logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-        return logits.reshape(*states.shape[:-1], -1)
+        return logits.reshape(*states.shape[:-1], len(self._embeddings))
 
     def _embedded(self, ids: NDArray[np.intp], offset: int) -> Float32:
         """(n, t) → (n · t, width)."""

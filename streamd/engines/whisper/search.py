@@ -47,7 +47,7 @@ class Speller:
         self._tokens = tokens
         self._following: dict[State, dict[int, State]] = {}
         self._words: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
-        self._said: dict[int, str] = {}
+        self._said: dict[int, tuple[str, bool]] = {}
 
     def is_end(self, state: State) -> bool:
         """May the sentence end here?"""
@@ -64,13 +64,14 @@ class Speller:
             known = self._following[state] = {token: frozenset(places) for token, places in found.items()}
         return known
 
-    def said(self, token: int) -> str:
-        """The letters of a token, and a space for whatever stands between words."""
+    def said(self, token: int) -> tuple[str, bool]:
+        """The letters of a token, with a space for whatever stands between words, and whether it begins a word."""
         known = self._said.get(token)
         if known is None:
-            text = self._tokens.decode([token]).lower()
+            text = self._tokens.decode([token])
             # A part of a letter is told by its number.
-            known = self._said[token] = f"<{token}>" if "\N{REPLACEMENT CHARACTER}" in text else _BETWEEN.sub(" ", text)
+            said = f"<{token}>" if "\N{REPLACEMENT CHARACTER}" in text else _BETWEEN.sub(" ", text.lower())
+            known = self._said[token] = said, text.startswith(" ")
         return known
 
     def _spelled(self, node: int) -> tuple[tuple[tuple[int, ...], int], ...]:
@@ -108,6 +109,8 @@ class _Path:
     said: str  # its words, however they are written
     state: State
     row: int  # of the texts that have been read
+    word: float  # by how much its last word is behind whatever else might stand there
+    shortfall: float  # the same of the word that is behind most
 
     @property
     def rank(self) -> float:
@@ -145,15 +148,14 @@ class _Views:
         return self._decoder.log_probabilities(np.stack([states[:, 0] for states, _ in read]))
 
     def rows(self, texts: Sequence[Sequence[int]]) -> Iterator[Float32]:
-        """For each text: mean log-probabilities of what follows the prompts with sound and each of its tokens."""
+        """For each text: log-probabilities of what follows the prompt and each token, (views, 1 + t, vocabulary)."""
         longest = max(map(len, texts))
         padded = [[*text, *[0] * (longest - len(text))] for text in texts]  # what stands behind a token is not seen
-        heard = zip(self._sounds[1:], self._prompts[1:], strict=True)
-        read = self._decoder.read_together([Part(sound, padded, prompt) for sound, prompt in heard])
+        views = zip(self._sounds, self._prompts, strict=True)
+        read = self._decoder.read_together([Part(sound, padded, prompt) for sound, prompt in views])
         for number, text in enumerate(texts):
             behind = np.stack([states[number, : len(text)] for states, _ in read])
-            follows = np.concatenate([self.first[1:], self._decoder.log_probabilities(behind)], axis=1)
-            yield np.asarray(follows.mean(0), np.float32)
+            yield np.concatenate([self.first, self._decoder.log_probabilities(behind)], axis=1)
 
 
 class Scorer:
@@ -171,16 +173,24 @@ class Scorer:
             return []
         spelled = [self._tokens.encode(text.rstrip("".join(ENDINGS) + " "))[: self._longest] for text in texts]
         scored: list[Reading] = []
-        for text, tokens, rows in zip(texts, spelled, self._views.rows(spelled), strict=True):
-            spoken = float(rows[np.arange(len(tokens)), np.asarray(tokens, np.intp)].sum())
-            scored.append(Reading(text, spoken + self._ending(rows[-1]), len(tokens)))
+        for text, tokens, views in zip(texts, spelled, self._views.rows(spelled), strict=True):
+            priors, rows = _parted(views)
+            at = np.arange(len(tokens)), np.asarray(tokens, np.intp)
+            spoken, silent = float(rows[at].sum()), float(priors[at].sum())
+            ending, silent_ending = self._ending(rows[-1]), self._ending(priors[-1])
+            behind = self._shortfall(tokens, rows.max(1)[: len(tokens)] - rows[at])
+            signs = silent + silent_ending, ending - silent_ending, behind
+            scored.append(Reading(text, spoken + ending, len(tokens), *signs))
         return scored
 
-    def search(self, speller: Speller) -> list[Reading]:
-        """The most probable sentences, in several ways to write each, the best first."""
+    def search(self, speller: Speller, floor: float = -np.inf) -> list[Reading]:
+        """The most probable sentences, in several ways to write each, the best first.
+
+        What is less probable than `floor` is of no interest: where nothing reaches it, the search ends early.
+        """
         self._views.restart()
         priors, rows = _parted(self._views.first)
-        paths = [_Path(0.0, 0.0, (), "", speller.start, 0)]
+        paths = [_Path(0.0, 0.0, (), "", speller.start, 0, 0.0, 0.0)]
         finished: list[Reading] = []
         best = -np.inf
         for _ in range(self._longest):
@@ -190,7 +200,7 @@ class Scorer:
                 if speller.is_end(path.state)
             ]
             best = max((reading.log_probability for reading in finished), default=best)
-            paths = _best(_onward(speller, paths, rows, priors), best)
+            paths = _best(_onward(speller, paths, rows, priors), max(best - KEPT, floor))
             if not paths:
                 break
             numbers, tokens = [path.row for path in paths], [path.tokens[-1] for path in paths]
@@ -200,8 +210,17 @@ class Scorer:
 
     def _finished(self, path: _Path, row: Float32, prior: Float32) -> Reading:
         text = self._tokens.decode(path.tokens).strip()
-        score, silent = path.score + self._ending(row), path.prior + self._ending(prior)
-        return Reading(text, score, len(path.tokens), silent)
+        ending, silent = self._ending(row), self._ending(prior)
+        signs = path.prior + silent, ending - silent, path.shortfall
+        return Reading(text, path.score + ending, len(path.tokens), *signs)
+
+    def _shortfall(self, tokens: Sequence[int], behind: Float32) -> float:
+        """By how much the word that is behind most is behind whatever else might stand there."""
+        words = [0.0]
+        for token, nats in zip(tokens, behind, strict=True):
+            begins = self._tokens.decode([token]).startswith(" ")
+            words.append(float(nats) + (0.0 if begins else words.pop()))
+        return max(words)
 
     def _ending(self, row: Float32) -> float:
         """Log-probability of ending here, with or without a mark."""
@@ -216,18 +235,29 @@ def _parted(views: Float32) -> tuple[Float32, Float32]:
 def _onward(speller: Speller, paths: Sequence[_Path], rows: Float32, priors: Float32) -> Iterator[_Path]:
     """Every path with every token that may follow it."""
     for number, (path, row, prior) in enumerate(zip(paths, rows, priors, strict=True)):
+        likeliest = float(row.max())
         for token, state in speller.following(path.state).items():
-            score, silent = path.score + float(row[token]), path.prior + float(prior[token])
-            said = _joined(path.said, speller.said(token))
-            yield _Path(score, silent, (*path.tokens, token), said, state, number)
+            chance = float(row[token])
+            letters, begins = speller.said(token)
+            word = likeliest - chance + (0.0 if begins else path.word)
+            yield _Path(
+                path.score + chance,
+                path.prior + float(prior[token]),
+                (*path.tokens, token),
+                _joined(path.said, letters),
+                state,
+                number,
+                word,
+                max(path.shortfall, word),
+            )
 
 
 def _joined(said: str, more: str) -> str:
     return said + (more.lstrip() if said.endswith(" ") else more)
 
 
-def _best(paths: Iterator[_Path], finished: float) -> list[_Path]:
-    """The paths to go on with. What is behind the best finished sentence already is only going to fall further."""
+def _best(paths: Iterator[_Path], floor: float) -> list[_Path]:
+    """The paths to go on with. What is below the floor already is only going to fall further."""
     ranked = sorted(paths, key=lambda path: -path.rank)
     spellings: dict[str, list[float]] = {}
     chosen: list[_Path] = []
@@ -238,6 +268,6 @@ def _best(paths: Iterator[_Path], finished: float) -> list[_Path]:
         if len(ranks) == SPELLINGS or (ranks and path.rank <= ranks[0] - SPELLED):
             continue
         ranks.append(path.rank)
-        if path.score > finished - KEPT:
+        if path.score > floor:
             chosen.append(path)
     return chosen
