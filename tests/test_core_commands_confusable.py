@@ -58,6 +58,13 @@ def test_numbers_are_spelt_out() -> None:
     assert sounds("Press 21", "en") == sounds("press twenty-one", "en")
 
 
+def test_of_very_many_pairs_the_nearest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamd.core.commands.confusable._PAIRS", 1)
+    assert confusable([(number, word) for number, word in enumerate(("bat", "lock", "pat", "rock it"))], "en") == [
+        ("bat", "pat", 0.5)
+    ]
+
+
 SPELT = st.text("aeioupbtdkgfvszmnlr", max_size=12)
 
 

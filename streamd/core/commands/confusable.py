@@ -7,8 +7,9 @@ themselves, and so do consonants of one kind (p and b, t and d, s and z). Number
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from heapq import nsmallest
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -19,6 +20,7 @@ from streamd.core.commands.spoken import is_figure
 
 CONFUSABLE = 2.0  # sounds between two phrases, up to which noise easily makes one of the other
 _ROWS = 500  # of the matrix of all phrases against all
+_PAIRS = 20_000  # of phrases that are compared sound by sound
 _KIND = 0.5  # cost of one sound for another of its kind
 # Letters and the sound that they make, one after the other; longer ones first.
 _SPELT = {
@@ -28,6 +30,8 @@ _SPELT = {
         dt t, y u""",
 }
 _KINDS = ("aeiou", "pb", "tdθʦ", "kg", "fvw", "szʃʦ", "mn", "lr")
+# Sounds of one kind, or of two kinds that share one, as the same letter.
+_BY_KIND = str.maketrans(dict(zip("eioubdθʦszʃgfwvnr", "aaaapttttttkvvvml", strict=True)))
 
 
 @lru_cache(maxsize=10_000)
@@ -78,20 +82,33 @@ def _cost(one: str, other: str) -> float:
 def confusable(phrases: Iterable[tuple[object, str]], language: str) -> list[tuple[str, str, float]]:
     """Pairs of phrases with different meanings that sound alike, and how many sounds are between them; nearest first.
 
-    `phrases` are (meaning, phrase). Of two meanings the pair of phrases that is nearest is given.
+    `phrases` are (meaning, phrase). Of two meanings the pair of phrases that is nearest is given. Where very many come
+    into question, those are looked at whose spellings differ least, so that a long list takes seconds.
     """
     said = [(meaning, phrase, sounds(phrase, language)) for meaning, phrase in phrases]
-    spelt = [spelling for _, _, spelling in said]
-    most = int(CONFUSABLE / _KIND)  # letters that may differ if each of them costs least
     found: dict[tuple[object, object], tuple[float, str, str]] = {}
-    for start in range(0, len(said), _ROWS):
-        rows = cdist(
-            spelt[start : start + _ROWS], spelt, scorer=Levenshtein.distance, score_cutoff=most, dtype=np.uint8
-        )
-        for row, column in np.argwhere(rows <= most):
-            one, other = said[start + row], said[column]
-            if start + row < column and one[0] != other[0]:
-                near = (distance(one[2], other[2]), one[1], other[1])
-                if near[0] <= CONFUSABLE:
-                    found[one[0], other[0]] = min(near, found.get((one[0], other[0]), near))
+    for row, column in _near([spelling for _, _, spelling in said]):
+        one, other = said[row], said[column]
+        if one[0] != other[0]:
+            near = (distance(one[2], other[2]), one[1], other[1])
+            if near[0] <= CONFUSABLE:
+                found[one[0], other[0]] = min(near, found.get((one[0], other[0]), near))
     return [(one, other, apart) for apart, one, other in sorted(found.values())]
+
+
+def _near(spelt: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pairs whose distance may be small enough: without regard to the kinds of sounds it is not less than that."""
+    kinds = [spelling.translate(_BY_KIND) for spelling in spelt]
+    pairs: list[tuple[int, int, int]] = []
+    for start in range(0, len(kinds), _ROWS):
+        rows = cdist(
+            kinds[start : start + _ROWS],
+            kinds[start:],
+            scorer=Levenshtein.distance,
+            score_cutoff=int(CONFUSABLE),
+            dtype=np.uint8,
+        )
+        near = np.argwhere(np.triu(rows <= CONFUSABLE, 1))
+        pairs += ((int(rows[row, column]), start + int(row), start + int(column)) for row, column in near)
+        pairs = nsmallest(_PAIRS, pairs)
+    return ((one, other) for _, one, other in pairs)

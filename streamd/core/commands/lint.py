@@ -125,13 +125,17 @@ def refused(grammar: Grammar) -> Iterator[Finding]:
                 f"“{said.sentence}” lacks {', '.join(missing)}, so it is always refused: say it, or make it optional"
             )
             yield Finding("warning", _at(said), message)
+    faults: dict[tuple[int, str], list[str]] = {}  # many commands share a list and say the same of it
     for command, language, name, source in _slots(grammar):
         if isinstance(source, Listed):
-            values = {value for _, value in _values(source)}
-            for value in sorted(values, key=str):
-                if reason := fault(command.params[name], value):
-                    place = ("commands", command.name, "params", name)
-                    yield Finding("warning", place, f"can be said in {language}, and is always refused: {reason}")
+            schema = command.params[name]
+            key = id(source), str(schema)
+            if key not in faults:
+                values = sorted({value for _, value in _values(source)}, key=str)
+                faults[key] = [reason for value in values if (reason := fault(schema, value))]
+            place = ("commands", command.name, "params", name)
+            for reason in faults[key]:
+                yield Finding("warning", place, f"can be said in {language}, and is always refused: {reason}")
 
 
 def wide(grammar: Grammar) -> Iterator[Finding]:
