@@ -7,10 +7,11 @@ pass, whose sentences can be counted, and any one of them be named by its number
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import permutations
+from itertools import accumulate, permutations
 from typing import Protocol
 
 from hassil.expression import (
@@ -117,6 +118,11 @@ class Network:
             todo.pop()
         return sizes
 
+    @cached_property
+    def _fans(self) -> dict[int, tuple[list[tuple[tuple[str | Slot, int], int]], list[int]]]:
+        """Node → its edges as `_ways` has them, and how many sentences take each or one before it; kept once asked."""
+        return {}
+
     def _ways(self, number: int, sizes: dict[int, int]) -> Iterator[tuple[tuple[str | Slot, int], int]]:
         """The edges of a node, with the node that they lead to, and how many sentences take them."""
         node = self.nodes[number]
@@ -147,12 +153,13 @@ class Network:
 
     def _way(self, number: int, index: int) -> tuple[str | Slot, int, int]:
         """The edge that sentence `index` of a node takes, where it leads to, and the sentence's number there."""
-        ways = self._ways(number, self._sizes)
-        (edge, to), size = next(ways)
-        while index >= size:
-            index -= size
-            (edge, to), size = next(ways)
-        return edge, to, index
+        if number not in self._fans:
+            ways = list(self._ways(number, self._sizes))
+            self._fans[number] = ways, list(accumulate(size for _, size in ways))
+        ways, upto = self._fans[number]
+        taken = bisect_right(upto, index)
+        (edge, to), size = ways[taken]
+        return edge, to, index - upto[taken] + size
 
     @property
     def vocabulary(self) -> set[str]:
