@@ -1,8 +1,9 @@
 """Finals → commands. A cursor on the log that appends its own events: understood, asked, answered, sent. One a session.
 
 Partials are never looked at. Neither is what a crash left, what the journal held before, or an utterance of which the
-engine gave up: only a final that this very process has heard in full. What the desk decides becomes an event, and a
-command is sent only once the journal holds its `dispatched`: after a crash nobody sends it again.
+engine gave up: only a final that this very process has heard in full. Where one of those would have been a command,
+the reason why nothing happens is told. What the desk decides becomes an event, and a command is sent only once the
+journal holds its `dispatched`: after a crash nobody sends it again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamd.core.commands.answers import affirms, refuses, spoken_codeword
 from streamd.core.commands.decide import Verdict
@@ -32,10 +33,16 @@ from streamd.transcriber import Reading
 HEARD = 16
 """Utterances whose final the journal does not hold yet; of more, the oldest gives no command."""
 
+UNREAD_MS = 30_000
+"""Finals so much older than the journal's last event had been read when the daemon died."""
+
 ACCOUNT_S = 600.0
 """So often the audit is told how much sound was listened to."""
 
 LOOK_S = 0.04  # between two looks whether somebody still speaks
+
+_DIED = "the daemon was restarted before this was understood: say it again"
+_MISSED = "this was not heard in full, or too much was said at once: say it again"
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +74,7 @@ class Commander:
         self._desk = Desk(orders.sent, shadow=orders.shadow)
         self._count = metrics.commands
         self._cursor = feed.log.next_seq - 1
-        self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told)]
+        self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told | Final)]
         self._heard: dict[int, _Heard] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # a call has come to its end
@@ -109,16 +116,18 @@ class Commander:
 
     async def run(self) -> None:
         """Work until cancelled. What has not been sent by then is off; what is being sent is asked about later."""
-        self._resume()
+        unread = self._resume()
         accounting = asyncio.create_task(self._account_for())
         try:
+            for final in unread:
+                await self._pass_by(final, _DIED)
             while True:
                 await self._wait()
                 newest = self._feed.log.newest  # more may come while this is read
                 for event in self._feed.log.since(self._cursor):
                     self._cursor = event.seq
-                    if isinstance(event.body, Final) and event.body.utterance in self._heard:
-                        await self._consider(self._heard.pop(event.body.utterance))
+                    if isinstance(event.body, Final):
+                        await self._read(event.body)
                 self._cursor = max(self._cursor, newest)
                 self._tell(self._desk.tick(self._orders.now_ms(), speaking=self._is_speaking()))
         finally:
@@ -128,15 +137,32 @@ class Commander:
             await asyncio.wait([accounting, *self._sending])
             await self._settle_account()
 
-    def _resume(self) -> None:
-        for event in self._history:
+    async def _read(self, final: Final) -> None:
+        heard = self._heard.pop(final.utterance, None)
+        if heard is not None:
+            await self._consider(heard)
+        else:
+            await self._pass_by(final, _DIED if final.engine == "journal" else _MISSED)
+
+    def _resume(self) -> list[Final]:
+        """Go on after a restart. Returns what the former run may not have read any more."""
+        commands = [event for event in self._history if isinstance(event.body, Told)]
+        sent = self._orders.sent
+        for event in commands:
             assert isinstance(event.body, Told)
             if event.body.state == "dispatched" and event.body.name is not None:
-                sent = self._orders.sent
                 sent[event.body.name] = max(event.at_ms, sent.get(event.body.name, 0))
-        bodies = [event.body for event in self._history if isinstance(event.body, Told)]
+        bodies = [event.body for event in commands if isinstance(event.body, Told)]
+        known = {told.utterance for told in bodies}
+        since_ms = self._history[-1].at_ms - UNREAD_MS if self._history else 0
+        unread = [
+            event.body
+            for event in self._history
+            if isinstance(event.body, Final) and event.body.utterance not in known and event.at_ms >= since_ms
+        ]
         self._history.clear()
         self._tell(self._desk.resume(bodies))
+        return unread
 
     async def _wait(self) -> None:
         """Return once there is something to read, or time has done something."""
@@ -156,7 +182,7 @@ class Commander:
             return
         understood = await self._orders.understand(heard.reading)
         decision, match = understood.decision, understood.decision.match
-        facts = self._facts(heard, understood)
+        facts = self._facts(final, understood) | _evidence(heard)
         if match is None or (decision.verdict is Verdict.REJECT and match.command.safety.risk is not Risk.FORBIDDEN):
             if match is not None or understood.nearest is not None:
                 self._tell([self._rejected(final, understood)], facts)
@@ -176,6 +202,14 @@ class Commander:
         )
         blocked = self._orders.states.blocked(match.command.safety.interlock, now)
         self._tell(self._desk.propose(request, now, blocked), facts)
+
+    async def _pass_by(self, final: Final, reason: str) -> None:
+        """A final that is not read as a command any more. If it would have been one, that is told."""
+        understood = await self._orders.text.read(final)
+        if understood.decision.verdict is not Verdict.REJECT:
+            rejected = replace(understood.decision, verdict=Verdict.REJECT, reason=reason)
+            understood = replace(understood, decision=rejected)
+            self._tell([self._rejected(final, understood)], self._facts(final, understood))
 
     def _answers(self, heard: _Heard) -> bool:
         """Whether it is an answer and nothing else. A refusal may be a command as well: "stop press two"."""
@@ -210,9 +244,9 @@ class Commander:
             shadow=self._orders.shadow,
         )
 
-    def _facts(self, heard: _Heard, understood: Understood) -> dict[str, object]:
+    def _facts(self, final: Final, understood: Understood) -> dict[str, object]:
         """What the audit keeps of how a command came about."""
-        final, match = heard.reading.final, understood.decision.match
+        match = understood.decision.match
         return {
             "heard": final.text,
             "hypotheses": list(understood.heard),
@@ -224,9 +258,6 @@ class Commander:
             "understood": match.sentence if match else None,
             "nearest": understood.nearest,
             "grammar": self._orders.grammar,
-            "sound_sha256": hashlib.sha256(heard.reading.pcm).hexdigest(),
-            "speaker": heard.speaker.name,
-            "said_ms": heard.said_ms,
         }
 
     def _tell(self, bodies: Sequence[Told], facts: Mapping[str, object] | None = None) -> None:
@@ -277,3 +308,12 @@ class Commander:
         if self._account is not None and heard_ms:
             note = {"heard_ms": heard_ms, "grammar": self._orders.grammar, "shadow": self._orders.shadow}
             await self._account(json.dumps(note))
+
+
+def _evidence(heard: _Heard) -> dict[str, object]:
+    """What the audit keeps of who spoke, when, and of the sound."""
+    return {
+        "sound_sha256": hashlib.sha256(heard.reading.pcm).hexdigest(),
+        "speaker": heard.speaker.name,
+        "said_ms": heard.said_ms,
+    }

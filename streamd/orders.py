@@ -25,6 +25,7 @@ from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
 from streamd.core.commands.weigh import weigh
+from streamd.core.events import Final
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.dispatch import Call, Outcome, ready, send
 from streamd.engines.base import Context
@@ -80,7 +81,11 @@ class ByText:
         self._grammar = grammar
 
     async def __call__(self, reading: Reading) -> Understood:
-        return await in_thread(self._judge, reading.final.text, reading.final.language)
+        return await self.read(reading.final)
+
+    async def read(self, final: Final) -> Understood:
+        """What the text says, also where there is no sound any more."""
+        return await in_thread(self._judge, final.text, final.language)
 
     def _judge(self, text: str, spoken: str | None) -> Understood:
         language = spoken if spoken in self._grammar.languages else None
@@ -182,6 +187,7 @@ class Orders:
     """What all sessions of a daemon share about commands."""
 
     understand: Understand
+    text: ByText
     grammar: str  # its version
     states: States
     tools: tuple[Tool, ...] = ()  # the commands as an engine is told of them that reads a second time
@@ -218,6 +224,7 @@ def orders(settings: Settings) -> Orders | None:
     ear = _ear(settings)
     return Orders(
         understand=ByText(grammar) if ear is None else BySound(grammar, ear),
+        text=ByText(grammar),
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
         tools=tools,

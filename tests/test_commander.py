@@ -68,7 +68,9 @@ class Room:
         self.speaking = False
         self.accounts: list[dict[str, Any]] = []
         self.states = States(10_000)
-        defaults: dict[str, Any] = {"understand": ByText(GRAMMAR), "grammar": PACK.version, "states": self.states}
+        by_text = ByText(GRAMMAR)
+        defaults: dict[str, Any] = {"understand": by_text, "text": by_text, "states": self.states}
+        defaults |= {"grammar": PACK.version}
         self.orders = Orders(**(defaults | {"send": self.send, "codeword": lambda: "amber"} | orders))
         self.commander = Commander(self.feed, self.orders, Metrics(), lambda: self.speaking, self.account)
 
@@ -163,8 +165,30 @@ async def test_partials_and_what_was_not_heard_in_full_are_never_read(room: Room
     room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="journal", fallback=True))
     room.feed.append(Final(utterance=number, start_ms=0, end_ms=9, text=text, engine="whisper"))
     room.say("")
-    await room.idle()
-    assert room.told == []
+    await room.until("rejected", "rejected")
+    assert [str(told.reason) for told in room.told] == [
+        "the daemon was restarted before this was understood: say it again",
+        "this was not heard in full, or too much was said at once: say it again",
+    ]
+    assert room.calls == []
+
+
+async def test_what_a_former_run_did_not_read_any_more_is_accounted_for() -> None:
+    """A final that the journal has and no command follows, as kill -9 leaves it; older ones had been read."""
+    log = Log("room", "0123456789abcdef")
+    fields: dict[str, Any] = {"start_ms": 0, "end_ms": 9, "language": "en", "engine": "whisper"}
+    log.append(Final(utterance=1, text="tell me the speed", **fields), 1_000)
+    log.append(Final(utterance=2, text="stop the line", **fields), 60_000)
+    told = Told(command_id="0123456789ab-2", state="rejected", name="stop_line", params={}, utterance=2)
+    log.append(told, 60_001)
+    log.append(Final(utterance=3, text="light on", **fields), 61_000)
+    log.append(Final(utterance=4, text="don't stop the line", **fields), 62_000)
+    async with running(Room(log=log)) as room:
+        await room.until("rejected", "rejected")
+        await room.idle()
+        assert (room.told[-1].name, room.told[-1].command_id) == ("light_on", "0123456789ab-3")
+        assert "restarted before this was understood" in str(room.told[-1].reason)
+    assert room.calls == []
 
 
 @pytest.mark.parametrize("age_ms", [60_000, None])
@@ -336,7 +360,7 @@ async def test_so_many_finals_wait_and_no_more(room: Room, monkeypatch: pytest.M
     room.say("light on")
     room.say("tell me the speed")
     await until(lambda: room.states_told[-1:] == ["succeeded"])
-    assert {told.name for told in room.told} == {"read_speed"}
+    assert {(told.name, told.state) for told in room.told if told.name != "read_speed"} == {("light_on", "rejected")}
 
 
 async def test_a_target_whose_client_fails_is_logged(room: Room, caplog: pytest.LogCaptureFixture) -> None:
