@@ -29,7 +29,7 @@ def test_recordings_are_tried_beside_texts(run: Run, tiny_en: Path) -> None:
     assert code == 0
     assert (said["decision"], said["params"]) == ("accept", {"metres": 3})
     assert (heard["input"], heard["name"], heard["params"]) == (str(recording), "go", {"metres": 10})
-    assert heard["scores"].keys() == {"margin", "gap", "word", "certainty"}
+    assert heard["scores"].keys() == {"margin", "gap", "word", "shortfall", "ending", "stray", "certainty"}
 
 
 def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
