@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from streamd.core.commands.answers import affirms, refuses, spoken_codeword
-from streamd.core.commands.decide import Verdict
+from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Risk
 from streamd.core.commands.machine import Desk, Person, Request
+from streamd.core.commands.undo import Past, takes_back
 from streamd.core.events import Command as Told
 from streamd.core.events import Event, Final
 from streamd.core.wire import Answer
@@ -71,7 +72,8 @@ class Commander:
         self._orders = orders
         self._speaking = speaking
         self._account = account
-        self._desk = Desk(orders.sent, shadow=orders.shadow)
+        self._desk = Desk(orders.sent, shadow=orders.shadow, language=orders.language)
+        self._past = Past()
         self._count = metrics.commands
         self._cursor = feed.log.next_seq - 1
         self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told | Final)]
@@ -180,6 +182,9 @@ class Commander:
         final = heard.reading.final
         if not final.text or self._answers(heard):
             return
+        if takes_back(final.text):
+            self._undo(heard)
+            return
         understood = await self._orders.understand(heard.reading)
         decision, match = understood.decision, understood.decision.match
         facts = self._facts(final, understood) | _evidence(heard)
@@ -199,9 +204,33 @@ class Commander:
             speaker=heard.speaker,
             sure=asked_anyway or (decision.verdict is not Verdict.CONFIRM and not final.fallback),
             codeword=self._orders.codeword(),
+            language=match.language,
         )
-        blocked = self._orders.states.blocked(match.command.safety.interlock, now)
-        self._tell(self._desk.propose(request, now, blocked), facts)
+        self._propose(request, now, facts)
+
+    def _propose(self, request: Request, now_ms: int, facts: Mapping[str, object]) -> None:
+        blocked = self._orders.states.blocked(request.command.safety.interlock, now_ms)
+        self._tell(self._desk.propose(request, now_ms, blocked), facts)
+
+    def _undo(self, heard: _Heard) -> None:
+        """What was done last is to be taken back."""
+        final, now = heard.reading.final, self._orders.now_ms()
+        found = self._past.undo(now)
+        understood = Understood(Decision(Verdict.REJECT, str(found)), (final.text,))
+        facts = self._facts(final, understood) | _evidence(heard)
+        del facts["verdict"]  # another grammar would make nothing else of it
+        if isinstance(found, str):
+            self._tell([self._rejected(final, understood)], facts)
+            return
+        request = replace(
+            found,
+            command_id=self._command_id(final),
+            utterance=final.utterance,
+            said_ms=heard.said_ms,
+            speaker=heard.speaker,
+            codeword=self._orders.codeword(),
+        )
+        self._propose(request, now, facts | {"understood": request.sentence})
 
     async def _pass_by(self, final: Final, reason: str) -> None:
         """A final that is not read as a command any more. If it would have been one, that is told."""
@@ -219,7 +248,8 @@ class Commander:
         word = spoken_codeword(text)
         if refuses(text):
             self._tell(self._desk.hear(False, utterance, heard.speaker, now), {"heard": text})
-        elif affirms(text) or word is not None:
+            return takes_back(text)
+        if affirms(text) or word is not None:
             self._tell(self._desk.hear(True, utterance, heard.speaker, now, word), {"heard": text})
             return True
         return False
@@ -232,7 +262,7 @@ class Commander:
 
     def _rejected(self, final: Final, understood: Understood) -> Told:
         match, reason = understood.decision.match, understood.decision.reason
-        if match is None:
+        if understood.nearest is not None and match is None:
             reason = f"{reason}; nearest: “{understood.nearest}”"
         return Told(
             command_id=self._command_id(final),
@@ -272,7 +302,10 @@ class Commander:
                 now = self._orders.now_ms()
                 blocked = self._orders.states.blocked(request.command.safety.interlock, now)
                 waiting.extend(self._desk.release(told.command_id, now, blocked))
+            elif told.state == "failed":
+                self._past.failed(told.command_id)
             elif told.state == "dispatched" and told.prompt is None and request is not None:
+                self._past.sent(request, self._orders.now_ms())
                 task = asyncio.create_task(self._carry_out(event, request), name=f"command {told.command_id}")
                 self._sending.add(task)
                 task.add_done_callback(self._carried_out)

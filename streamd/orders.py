@@ -21,6 +21,7 @@ from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Grammar, Match
 from streamd.core.commands.hearing import Choices, Comparisons
 from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.prompts import ELSE
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
@@ -191,6 +192,7 @@ class Orders:
     grammar: str  # its version
     states: States
     tools: tuple[Tool, ...] = ()  # the commands as an engine is told of them that reads a second time
+    language: str = ELSE  # of questions about what a former run sent
     shadow: bool = False
     role: str = "speaker"  # of who speaks into the daemon's own microphone
     sent: dict[str, int] = field(default_factory=dict)
@@ -228,6 +230,7 @@ def orders(settings: Settings) -> Orders | None:
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
         tools=tools,
+        language=ELSE if ELSE in grammar.languages else grammar.languages[0],
         shadow=stage.shadow,
         role=stage.role,
         ear=ear,

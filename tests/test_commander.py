@@ -39,6 +39,11 @@ PACK = Pack.model_validate(
                 ("set_speed", "set press two to {speed}", {"params": {"speed": RPM}}),
                 ("read_speed", "tell me the speed", {"safety": {"risk": "read"}}),
                 ("light_on", "light on", {"safety": {"risk": "low", "retract_ms": 60}}),
+                (
+                    "fan_on",
+                    "fan on",
+                    {"safety": {"risk": "low", "retract_ms": 0}, "undo": {"python": {"callable": "x"}}},
+                ),
                 ("stop_line", "stop the line", {"safety": {"risk": "low", "retract_ms": 0}}),
                 ("open_guard", "open the guard", {"safety": {"risk": "forbidden"}}),
                 ("close", "close the guard", {"safety": {"risk": "read", "interlock": {"hands": "away"}}}),
@@ -93,6 +98,10 @@ class Room:
         reading = Reading(final, (), b"\x01\x02", Context())
         self.commander.submit(reading, speaker, None if age_ms is None else steady_ms() - age_ms)
         return number
+
+    @property
+    def desk_is_empty(self) -> bool:
+        return self.commander._desk.unsent is None
 
     @property
     def told(self) -> list[Told]:
@@ -219,7 +228,7 @@ async def test_a_question_is_answered_by_hand_once_it_has_been_shown(room: Room)
     with pytest.raises(NoAnswer, match="has not been shown yet"):
         room.answer(True)
     question = await room.question()
-    assert question.prompt == "Set press 2 to 95? (set_speed: speed = 95)"
+    assert question.prompt == "Set press 2 to 95? (set_speed: speed = 95 rpm)"
     room.answer(True)
     await room.until("proposed", "awaiting_confirmation", "confirmed", "dispatched", "succeeded")
     assert room.calls[0].params == {"speed": 95}
@@ -272,6 +281,42 @@ async def test_low_risk_is_taken_back_in_time(room: Room) -> None:
     await room.until("proposed", "denied")
     room.say("light on")
     await until(lambda: len(room.calls) == 1)
+
+
+async def test_what_was_done_is_taken_back_once_it_is_confirmed(room: Room) -> None:
+    room.say("fan on")
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    room.say("Undo that.")
+    question = await room.question()
+    assert (question.name, question.prompt) == ("fan_on.undo", "Take back “fan on”? (fan_on.undo)")
+    assert [call.name for call in room.calls] == ["fan_on"], "it is asked first"
+    room.say("yes")
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    assert [call.name for call in room.calls] == ["fan_on", "fan_on.undo"]
+    assert len({call.command_id for call in room.calls}) == 2
+
+
+async def test_what_can_not_be_taken_back_is_told(room: Room) -> None:
+    room.say("undo that")
+    await room.until("rejected")
+    assert room.told[0].reason == "nothing was done in the last 60 s that could be taken back"
+    room.outcome = Outcome(False, "it said no")
+    room.say("fan on")
+    await until(lambda: room.states_told[-1:] == ["failed"])
+    room.say("undo that")
+    await until(lambda: room.states_told[-1:] == ["rejected"])
+    assert len(room.calls) == 1
+
+
+async def test_what_is_not_sent_yet_is_only_called_off(room: Room) -> None:
+    room.say("fan on")
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    room.say("set press two to 95")
+    await room.question()
+    room.say("undo that")
+    await until(lambda: room.states_told[-1:] == ["denied"])
+    await room.idle()
+    assert room.desk_is_empty, "the fan is another matter"
 
 
 async def test_an_interlock_is_looked_at_twice(room: Room) -> None:

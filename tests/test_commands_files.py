@@ -27,7 +27,7 @@ def test_files_of_a_folder_are_one_pack(tmp_path: Path) -> None:
     (tmp_path / "packs" / "more").mkdir(parents=True)
     (tmp_path / "packs" / "light.yaml").write_text(LIGHT)
     lists = "lists:\n  state: {values: [{in: very dark, out: off}]}\n"
-    horn = "language: de\ncommands:\n  horn:\n    sentences: [Hupe]\n"
+    horn = "language: de\ncommands:\n  horn:\n    sentences: [Hupe]\n    prompt: Wirklich hupen?\n"
     (tmp_path / "packs" / "more" / "horn.yml").write_text(horn)
     (tmp_path / "packs" / "words.yaml").write_text(lists)
     (tmp_path / "packs" / "notes.txt").write_text("not one of them")
@@ -37,6 +37,7 @@ def test_files_of_a_folder_are_one_pack(tmp_path: Path) -> None:
     assert isinstance(found, Match)
     assert found.params == {"state": "off"}
     assert isinstance(grammar.match("Hupe", "de"), Match)
+    assert loaded.pack.commands["horn"].prompt == {"de": "Wirklich hupen?"}
     assert loaded.origins["commands", "horn", "sentences", "de", "Hupe"] == "packs/more/horn.yml:4"
     assert loaded.origins["words", "en", "lists", "state", "values"] == "packs/words.yaml:2"
     assert loaded.origins["commands", "nothing"] == "packs/light.yaml, packs/more/horn.yml, packs/words.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,6 @@ from streamd.core.commands.machine import (
     NoAnswer,
     Person,
     Request,
-    read_back,
 )
 from streamd.core.events import Command as Told
 
@@ -265,7 +265,6 @@ def test_what_only_reads_is_sent_at_once() -> None:
 def test_what_was_heard_in_doubt_is_read_back() -> None:
     (_, told) = Desk({}).propose(request(risk="read", sure=False), 0)
     assert (told.confirm, told.prompt) == ("readback", "Set press two? (set_speed: machine = press_2, rpm = 95)")
-    assert read_back(Request("c", command("halt"), {}, 1, "halt", 0, MICROPHONE)) == "Halt? (halt)"
 
 
 def test_low_risk_is_held_for_a_moment() -> None:
@@ -445,6 +444,16 @@ def test_what_nobody_knows_is_asked_and_not_sent_again() -> None:
     assert desk.hear(False, 9, MICROPHONE, 4) == []
     (told,) = desk.answer("c1", True, ANNA, 5)
     assert (told.state, told.by, told.reason) == ("succeeded", "operator a1", "somebody saw that it was done")
+
+
+def test_questions_are_asked_in_the_language_of_the_order() -> None:
+    desk = Desk({}, language="de")
+    order = replace(request(risk="read"), language="en")
+    desk.propose(order, 0)
+    history = desk.release("c1", 1)
+    assert str(desk.outcome("c1", None)[0].prompt).startswith("Was it done: ")
+    again = Desk({}, language="de")
+    assert again.resume(history)[0].prompt == "Wurde es ausgeführt: set_speed: machine = press_2, rpm = 95?"
 
 
 def test_a_late_outcome_settles_what_was_in_doubt() -> None:

@@ -45,6 +45,8 @@ class Commands:
         params: Mapping[str, Any] | None = None,
         safety: Mapping[str, Any] | None = None,
         dispatch: Mapping[str, Any] | None = None,
+        undo: Mapping[str, Any] | None = None,
+        prompt: Mapping[str, str] | None = None,
         tests: Mapping[str, Any] | None = None,
         **sentences: list[Any],
     ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -58,6 +60,8 @@ class Commands:
                 "sentences": sentences,
                 "params": params if params is not None else _params(function),
                 "dispatch": dispatch or {"python": {"callable": name}},
+                "undo": undo,
+                "prompt": prompt or {},
                 "safety": safety or {},
                 "tests": tests or {},
             }

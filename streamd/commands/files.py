@@ -181,8 +181,9 @@ def _add_command(
     if title in merged["commands"]:
         raise ConfigError(f"{place}: {title} is defined twice; the other is at {origins[here]}")
     command = dict(_mapping(command, place, title))
-    if isinstance(command.get("sentences"), list):
-        command["sentences"] = {language: command["sentences"]}
+    for key, alone in (("sentences", list), ("prompt", str)):
+        if isinstance(command.get(key), alone):
+            command[key] = {language: command[key]}
     merged["commands"][title] = command | {"name": title}
     inside = {inner: line for inner, line in lines.items() if inner[:2] == here}
     said = {inner: line for inner, line in inside.items() if inner[:3] == (*here, "sentences")}

@@ -28,10 +28,9 @@ def ready(commands: Iterable[Command]) -> None:
     from streamd.dispatch.mqtt import Broker
     from streamd.dispatch.python import find
 
-    for command in commands:
-        if command.dispatch is None:
-            continue
-        kind = command.dispatch.kind
+    targets = [(command, target) for command in commands for target in (command.dispatch, command.undo) if target]
+    for command, target in targets:
+        kind = target.kind
         module, extra = _EXTRAS.get(kind, ("", ""))
         if module and find_spec(module) is None:
             raise ConfigError(f"command {command.name}: {kind} needs `pip install 'streamd-captions[{extra}]'`")
@@ -39,10 +38,10 @@ def ready(commands: Iterable[Command]) -> None:
         if hasattr(sender, "authorities"):
             sender.authorities()
         try:
-            if command.dispatch.mqtt is not None:
-                Broker.parse(command.dispatch.mqtt.broker)
-            if command.dispatch.python is not None:
-                find(command.dispatch.python.callable)
+            if target.mqtt is not None:
+                Broker.parse(target.mqtt.broker)
+            if target.python is not None:
+                find(target.python.callable)
         except (LookupError, ValueError, ImportError) as error:
             raise ConfigError(f"command {command.name}: {error}") from error
 

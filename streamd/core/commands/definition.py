@@ -194,6 +194,7 @@ class Command(_Record):
     sentences: Sentences
     params: Mapping[ParamName, Mapping[str, JsonValue]] = {}  # JSON Schemas, with `unit` and `optional`
     safety: Safety = Safety()
+    prompt: Mapping[Language, str] = {}  # what is asked instead of the sentence; the values are added
     dispatch: Dispatch | None = None
     undo: Dispatch | None = None  # what takes it back
     tests: Tests = Tests()

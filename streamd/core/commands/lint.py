@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Literal
 
 from hassil.expression import ListReference
-from pydantic import BaseModel
 
 from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS
 from streamd.core.commands.confusable import confusable, in_words
@@ -21,6 +20,7 @@ from streamd.core.commands.network import Draft, Network, Value
 from streamd.core.commands.params import fault
 from streamd.core.commands.sources import Anything, Listed
 from streamd.core.commands.templates import template
+from streamd.core.commands.undo import SPOKEN
 
 SENTENCES = 3_000  # of each language that are tried against all others
 _SKELETONS = 40  # of each template at most, to be compared with those of other commands
@@ -97,7 +97,7 @@ def overlaps(grammar: Grammar) -> Iterator[Finding]:
 
 def answers(grammar: Grammar) -> Iterator[Finding]:
     """Yes and no answer questions, so that they can't be commands."""
-    for word in sorted(AFFIRMATIONS | REFUSALS):
+    for word in sorted(AFFIRMATIONS | REFUSALS | SPOKEN):
         found = grammar.match(word)
         if isinstance(found, Match):
             yield Finding("error", _at(found), f"“{word}” alone answers questions: say more in the sentence")
@@ -106,9 +106,9 @@ def answers(grammar: Grammar) -> Iterator[Finding]:
 def placeholders(grammar: Grammar) -> Iterator[Finding]:
     """{names} in what is sent that are no parameters."""
     for name, command in grammar.pack.commands.items():
-        for key in ("dispatch", "undo"):
-            sent: BaseModel | None = getattr(command, key)
-            used = re.findall(r"\{(\w+)\}", sent.model_dump_json()) if sent else []
+        texts = {key: said.model_dump_json() for key in ("dispatch", "undo") if (said := getattr(command, key))}
+        for key, text in (*texts.items(), *(("prompt", text) for text in command.prompt.values())):
+            used = re.findall(r"\{(\w+)\}", text)
             for placeholder in sorted(set(used) - command.params.keys()):
                 yield Finding("error", ("commands", name, key), f"{{{placeholder}}} is no parameter of {name}")
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamd.core.commands.definition import Command, Confirm, Risk, Scalar
+from streamd.core.commands.prompts import ELSE, read_back, values, was_done
 from streamd.core.events import Command as Told
 from streamd.core.events import CommandState, ConfirmBy
 
@@ -90,6 +91,7 @@ class Request:
     speaker: Person
     sure: bool = True  # False: the recogniser is in doubt, so it is read back at the least
     codeword: str = ""  # for a question that is answered by one
+    language: str = ELSE  # in which it is asked
 
     @property
     def asks(self) -> ConfirmBy | None:
@@ -129,8 +131,9 @@ class Desk:
     Times are milliseconds of one clock that never goes back.
     """
 
-    def __init__(self, sent: MutableMapping[str, int], *, shadow: bool = False) -> None:
+    def __init__(self, sent: MutableMapping[str, int], *, shadow: bool = False, language: str = ELSE) -> None:
         self._sent = sent
+        self._language = language  # of questions about what was sent before a restart
         self._shadow = shadow
         self._open: dict[str, _Open] = {}
 
@@ -203,7 +206,7 @@ class Desk:
         return self._step(
             entry,
             "ask",
-            prompt=read_back(request),
+            prompt=read_back(request.command, request.params, request.sentence, request.language),
             confirm=asks,
             codeword=request.codeword if asks == "codeword" else None,
             expires_ms=entry.due_ms,
@@ -332,8 +335,10 @@ class Desk:
 
     def _doubt(self, entry: _Open, reason: str | None) -> Told:
         entry.shown = False
-        values = _values(entry.told.name, entry.told.params)
-        return self._step(entry, "doubt", reason=reason, prompt=f"Was it done: {values}?", confirm="outcome")
+        request = entry.request
+        what = values(request.command if request else entry.told.name, entry.told.params)
+        prompt = was_done(what, request.language if request else self._language)
+        return self._step(entry, "doubt", reason=reason, prompt=prompt, confirm="outcome")
 
     def resume(self, history: Iterable[Told]) -> list[Told]:
         """After a restart: what was not sent is off, what was sent and has no outcome is asked about."""
@@ -360,13 +365,3 @@ class Desk:
     def _end(self, entry: _Open, step: Step, **changes: object) -> Told:
         del self._open[entry.told.command_id]
         return self._step(entry, step, **changes)
-
-
-def read_back(request: Request) -> str:
-    """What is about to be done, in words and in values."""
-    return f"{request.sentence[:1].upper()}{request.sentence[1:]}? ({_values(request.command.name, request.params)})"
-
-
-def _values(name: str | None, params: Mapping[str, Scalar]) -> str:
-    values = ", ".join(f"{key} = {value}" for key, value in params.items())
-    return f"{name}: {values}" if values else f"{name}"
