@@ -32,6 +32,7 @@ from streamd.dispatch import Call, Outcome, ready, send
 from streamd.engines.base import Context
 from streamd.errors import ConfigError
 from streamd.feed import now_ms
+from streamd.server.access import owner
 from streamd.settings import Settings
 from streamd.specs import ear_spec
 from streamd.transcriber import Reading
@@ -215,11 +216,12 @@ def orders(settings: Settings) -> Orders | None:
     grammar = loaded.grammar()
     commands = loaded.pack.commands.values()
     ready(commands)
-    tokens = settings.server.tokens
-    if len(tokens.operator) < TWO:
+    if len({owner(token) for token in settings.server.tokens.operator}) < TWO:
         for command in commands:
             if command.safety.risk is Risk.TWO_PERSON:
-                _log.warning("%s can't be confirmed: it takes two tokens in server.tokens.operator", command.name)
+                _log.warning(
+                    "%s can't be confirmed: it takes tokens of two persons in server.tokens.operator", command.name
+                )
     tools, faults = declared(commands) if stage.second_reading else ((), ())
     for fault in faults:
         _log.warning("no second reading for %s", fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,12 +23,14 @@ Name = Annotated[
 ]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_CHARACTERS = 12  # at the least: whoever reaches the port can try as many as they like
+OWNED_TOKEN = re.compile(r"([A-Za-z][\w.-]{0,31}):")  # NAME:SECRET says whose it is
 
 
 def _token(value: str) -> str:
-    if len(value) < TOKEN_CHARACTERS:
+    secret = OWNED_TOKEN.sub("", value, count=1) if OWNED_TOKEN.match(value) else value
+    if len(secret) < TOKEN_CHARACTERS:
         raise ValueError(
-            f"a token needs at least {TOKEN_CHARACTERS} characters, this one has {len(value)}: "
+            f"a token needs at least {TOKEN_CHARACTERS} characters, this one has {len(secret)}: "
             "`openssl rand -hex 16` makes one"
         )
     return value

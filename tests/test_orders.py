@@ -65,9 +65,13 @@ def test_commands_need_the_journal(tmp_path: Path) -> None:
 
 def test_two_persons_need_two_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     orders(settings(tmp_path))
-    assert "both can't be confirmed: it takes two tokens" in caplog.text
+    assert "both can't be confirmed: it takes two persons' tokens" in caplog.text
     caplog.clear()
-    tokens = Tokens(operator=("a-long-secret-1", "a-long-secret-2"))
+    tokens = Tokens(operator=("anna:a-long-secret-1", "anna:a-long-secret-2"))
+    orders(settings(tmp_path, server=Server(tokens=tokens)))
+    assert "both can't be confirmed" in caplog.text, "they are one person's"
+    caplog.clear()
+    tokens = Tokens(operator=("anna:a-long-secret-1", "a-long-secret-2"))
     orders(settings(tmp_path, server=Server(tokens=tokens)))
     assert caplog.text == ""
 

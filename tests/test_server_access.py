@@ -8,11 +8,12 @@ from http import HTTPStatus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from websockets.datastructures import Headers
 
 from streamd.core.commands.machine import Person
-from streamd.server.access import Access, Refused, Role, is_loopback
-from streamd.settings import Server
+from streamd.server.access import Access, Refused, Role, is_loopback, owner
+from streamd.settings import Server, Tokens
 
 LOCAL = Server()
 TOKENS = {
@@ -141,3 +142,16 @@ def test_who_asks_is_known_by_the_token_s_digest() -> None:
     assert (person.role, len(person.token or "")) == ("viewer", 8)
     assert person == access.check_role(Headers({"Authorization": "Bearer viewers-secret"}), None, Role.VIEWER)
     assert Access(LOCAL).check_role(Headers(), None, Role.OPERATOR) == Person(None, "operator")
+
+
+def test_a_token_may_name_its_owner() -> None:
+    """Two tokens of one person are not two persons."""
+    tokens = ("anna:secret-of-the-office", "anna:secret-of-the-line", "bert:another-secret")
+    access = Access(Server(host="0.0.0.0", insecure=True, tokens=Tokens(operator=tokens)))
+    people = [access.check_role(Headers(), token, Role.OPERATOR) for token in tokens]
+    assert [person.name for person in people] == ["operator anna", "operator anna", "operator bert"]
+    with pytest.raises(Refused):
+        access.check_role(Headers(), "anna:guessed-secret", Role.VIEWER)
+    assert len(owner("no name: it has spaces")) == 8
+    with pytest.raises(ValidationError, match="this one has 5"):
+        Tokens(operator=("anna:short",))

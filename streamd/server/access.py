@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from websockets.datastructures import Headers
 
 from streamd.core.commands.machine import Person
-from streamd.settings import Server
+from streamd.settings import OWNED_TOKEN, Server
 
 FINGERPRINT_DIGITS = 8
 """Of a token's SHA-256, in events and the audit: enough to tell people apart, too few to say anything of the token."""
@@ -80,8 +80,7 @@ class Access:
             raise Refused(HTTPStatus.UNAUTHORIZED, "this token is not known here")
         if role < needed:
             raise Refused(HTTPStatus.FORBIDDEN, f"this needs the token of a {needed.name.lower()}")
-        fingerprint = hashlib.sha256(token.encode()).hexdigest()[:FINGERPRINT_DIGITS]
-        return Person(fingerprint, role.name.lower())
+        return Person(owner(token), role.name.lower())
 
     def foreign_origin(self, headers: Headers) -> str | None:
         """The configured origin that the request comes from."""
@@ -100,6 +99,12 @@ class Access:
     def _may_come_from(self, origin: str, host: str) -> bool:
         place = _place(origin)
         return origin in self._origins or (place != "" and place == host) or (self._is_local and is_loopback(place))
+
+
+def owner(token: str) -> str:
+    """Whose token this is: of NAME:SECRET the name, so that several tokens may be one person's; else a fingerprint."""
+    named = OWNED_TOKEN.match(token)
+    return named[1] if named else hashlib.sha256(token.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def is_loopback(place: str) -> bool:
