@@ -65,7 +65,7 @@ def test_commands_need_the_journal(tmp_path: Path) -> None:
 
 def test_two_persons_need_two_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     orders(settings(tmp_path))
-    assert "both can't be confirmed: it takes two persons' tokens" in caplog.text
+    assert "both can't be confirmed: it takes tokens of two persons" in caplog.text
     caplog.clear()
     tokens = Tokens(operator=("anna:a-long-secret-1", "anna:a-long-secret-2"))
     orders(settings(tmp_path, server=Server(tokens=tokens)))
