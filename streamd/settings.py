@@ -156,6 +156,7 @@ class Gemma(_Table):
     provider: Literal["auto", "cpu", "cuda", "tensorrt", "directml", "coreml"] = "auto"
     threads: Annotated[int, Field(ge=0, le=64)] = 0  # of the processor; 0: as many as it has cores
     frames_per_call: Annotated[int, Field(ge=0, le=8)] = 0  # of 40 ms, to encode at a time; 0: measured at load
+    piece_s: Annotated[float, Field(ge=2, le=28)] = 8.0  # a long utterance is heard in pieces of at least so much
     carry_over: bool = True  # what was said before is part of the prompt
     tool_margin: float = 0.0  # by which a tool call must be likelier than any other answer, in nats
 

@@ -55,6 +55,11 @@ def greedy_cases() -> list[tuple[Prompt, list[int]]]:
     return [(Prompt(**case["prompt"]), case["tokens"]) for case in _greedy()["cases"]]
 
 
+def begun_cases() -> list[tuple[Prompt, list[int], list[int]]]:
+    """Prompts, how the answer was begun, and what the reference's `generate` said from there on."""
+    return [(Prompt(**case["prompt"]), case["begin"], case["begun"]) for case in _greedy()["cases"]]
+
+
 @cache
 def _greedy() -> dict[str, Any]:
     read: dict[str, Any] = json.loads((FOLDER / "greedy.json").read_text())

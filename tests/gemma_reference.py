@@ -56,9 +56,22 @@ def record(checkpoint: Path, folder: Path) -> None:
     prompt = random_prompt(0, samples=FRAMES * 640 + 1)
     np.savez_compressed(folder / "text.npz", logits=logits(model, prompt)[-KEPT_LOGITS:])
     prompts = [random_prompt(seed) for seed in range(PROMPTS)]
-    cases = [{"prompt": each._asdict(), "tokens": greedy(model, each)} for each in prompts]
+    cases = [_case(model, each, seed) for seed, each in enumerate(prompts)]
     text = json.dumps({"whole": prompt._asdict(), "cases": cases})
     (folder / "greedy.json").write_text(text.replace('{"prompt"', '\n{"prompt"') + "\n")
+
+
+def _case(model: Gemma4ForConditionalGeneration, prompt: Prompt, seed: int) -> dict[str, Any]:
+    """What the reference says after a prompt, and what it says when its answer was begun for it."""
+    random = np.random.default_rng(seed + 1_000)
+    begin = random.integers(494, 1010, int(random.integers(1, 9))).tolist()
+    begun = prompt._replace(after=[*prompt.after, *begin])
+    return {
+        "prompt": prompt._asdict(),
+        "tokens": greedy(model, prompt),
+        "begin": begin,
+        "begun": greedy(model, begun),
+    }
 
 
 def load(checkpoint: Path) -> Gemma4ForConditionalGeneration:

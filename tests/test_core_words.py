@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamd.core.words import HypothesisWord, bare, covering, is_punctuation, join, spelled
+from streamd.core.words import HypothesisWord, bare, covering, is_punctuation, join, spelled, spelled_along
 
 
 def test_bare_words_keep_what_carries_meaning() -> None:
@@ -39,6 +39,22 @@ def spoken(text: str) -> list[HypothesisWord]:
 def test_words_are_spelled_as_they_were_committed(guess: str, text: str, told: str | None) -> None:
     words = spelled(spoken(guess), text)
     assert (None if words is None else join(words)) == told
+
+
+@pytest.mark.parametrize(
+    ("guess", "text", "said", "left"),
+    [
+        ("go forward", "Go forward, please", "Go forward,", " please"),
+        ("go forward", "go", "go forward", ""),
+        ("go", "", "go", ""),
+        ("", "go on", "", "go on"),
+    ],
+)
+def test_words_may_end_before_what_was_committed(guess: str, text: str, said: str, left: str) -> None:
+    along = spelled_along(spoken(guess), text)
+    assert along is not None
+    assert (join(along[0]), along[1]) == (said, left)
+    assert spelled_along(spoken(f"{guess} something"), f"{text} else altogether") is None
 
 
 @pytest.mark.parametrize(

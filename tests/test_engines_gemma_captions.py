@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamd.core.words import join
-from streamd.engines.gemma.captions import Caption, Captions, Sound, in_words, timed
+from streamd.engines.gemma.captions import Caption, Captions, Sound, in_words, kept_tokens, timed
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.encoder import encoder
 from streamd.engines.gemma.graphs import Graph, Options, load
@@ -38,14 +38,14 @@ SPEECH = sound()
 FREE = CAPTIONS.write(SPEECH, TRANSCRIBE, NOTHING, "")
 
 
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tokens each pass of the language model reads, from now on."""
-    read: list[int] = []
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many tokens each pass of the language model reads, and of how many it gives logits, from now on."""
+    read: list[tuple[int, int]] = []
     run = Graph.run
 
     def counting(self: Graph, feeds: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]) -> object:
         if self.role == "decoder_model_merged":
-            read.append(feeds["inputs_embeds"].shape[1])
+            read.append((feeds["inputs_embeds"].shape[1], int(feeds["num_logits_to_keep"])))
         return run(self, feeds)
 
     monkeypatch.setattr(Graph, "run", counting)
@@ -76,7 +76,7 @@ def test_the_earlier_caption_is_checked_in_one_pass(monkeypatch: pytest.MonkeyPa
     again = CAPTIONS.write(SPEECH, TRANSCRIBE, FREE, "")
     assert again.words == pytest.approx(FREE.words) or join(again.words) == join(FREE.words)
     assert again.tokens == FREE.tokens
-    assert read == [len(PROMPT.behind) + len(FREE.tokens)]
+    assert read == [(len(PROMPT.behind) + len(FREE.tokens), len(FREE.tokens) + 1)]
 
 
 def test_what_was_shown_for_good_is_no_burden_while_the_model_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +85,36 @@ def test_what_was_shown_for_good_is_no_burden_while_the_model_says_it(monkeypatc
     caption = CAPTIONS.write(SPEECH, TRANSCRIBE, FREE, committed)
     assert not caption.is_forced
     assert len(read) == 1
+
+
+@pytest.mark.parametrize(("committed", "kept"), [(0, 0), (1, 0), (2, 1), (5, 4), (9, 8)])
+def test_committed_words_are_read_and_not_asked_about_again(
+    monkeypatch: pytest.MonkeyPatch, committed: int, kept: int
+) -> None:
+    """All but the last of them: what follows that may still be punctuation. The rest is what it would be without."""
+    speech = sound(16_000, 64_000)
+    before = CAPTIONS.write(speech, TRANSCRIBE, NOTHING, "")
+    text = join(before.words[:committed])
+    tokens = before.stops[kept - 1] if kept else 0
+    assert kept_tokens(before, text) == tokens
+    read = passes(monkeypatch)
+    again = CAPTIONS.write(speech, TRANSCRIBE, before, text)
+    assert read == [(len(PROMPT.behind) + len(before.tokens), len(before.tokens) - tokens + 1)]
+    assert (again.tokens, again.stops, join(again.words)) == (before.tokens, before.stops, join(before.words))
+    assert again.chances == pytest.approx(before.chances, abs=1e-4)
+    assert not again.is_forced
+
+
+def test_no_tokens_are_kept_of_words_that_nobody_guessed() -> None:
+    assert kept_tokens(FREE, "Something else altogether") == 0
+    assert kept_tokens(NOTHING, join(FREE.words)) == 0
+
+
+def test_more_may_be_committed_than_was_said_in_a_part_of_the_sound() -> None:
+    ahead = CAPTIONS.write_ahead(SPEECH, TRANSCRIBE, NOTHING, f"{join(FREE.words)} and later")
+    assert ahead is not None
+    assert join(ahead.words) == join(FREE.words)
+    assert CAPTIONS.write_ahead(SPEECH, TRANSCRIBE, NOTHING, "Something else altogether") is None
 
 
 @pytest.mark.parametrize("committed", ["Go forward", "Transcribe the", "Grüß Gott, Žižek.", "你好", "…", "<turn|> now"])
@@ -132,12 +162,9 @@ TRANSLATED = sound(ask=TRANSLATE)
 
 def test_of_a_transcript_and_its_translation_the_translation_is_shown() -> None:
     caption = CAPTIONS.write(TRANSLATED, TRANSLATE, NOTHING, "")
-    whole = TOKENS.decode(caption.tokens)
-    transcript, mark, translation = whole.partition("\nGerman:")
-    assert transcript
-    assert mark
+    assert TOKENS.decode(caption.transcript).endswith("\nGerman:")
     shown = join(caption.words)
-    assert shown in translation or shown.split()[0] in translation
+    assert shown.split()[0] in TOKENS.decode(caption.tokens)
     assert "German:" not in shown
 
 

@@ -14,7 +14,7 @@ from streamd.engines.gemma.graphs import Array, Graph, Options, load
 from streamd.engines.gemma.greedy import Written, greedy
 from streamd.engines.gemma.hearing import Hearing
 from streamd.errors import UnavailableError
-from tests.gemma_data import MODEL, Prompt, greedy_cases, manifest, recording
+from tests.gemma_data import MODEL, Prompt, begun_cases, greedy_cases, manifest, recording
 
 GRAPHS = load(MODEL, Options(threads=1))
 DECODER = Decoder(GRAPHS.embed, GRAPHS.decoder, GRAPHS.prefill)
@@ -38,9 +38,19 @@ def heard(prompt: Prompt, decoder: Decoder = DECODER) -> Cache:
     return hearing.cache
 
 
-def answer(prompt: Prompt, cache: Cache, draft: Sequence[int] = (), decoder: Decoder = DECODER) -> Written:
-    lead = [IDS["end_audio"], *prompt.after]
-    return greedy(decoder, cache, lead, stop=set(IDS["eos"]), limit=NEW_TOKENS, draft=draft)
+def answer(prompt: Prompt, cache: Cache, draft: Sequence[int] = (), begin: Sequence[int] = ()) -> Written:
+    lead = [IDS["end_audio"], *prompt.after, *begin]
+    return greedy(DECODER, cache, lead, stop=set(IDS["eos"]), limit=NEW_TOKENS, draft=draft)
+
+
+def drafts(right: list[int], seed: int) -> list[list[int]]:
+    """Right and wrong ones, and some that are right at the beginning and at the end."""
+    choose = random.Random(seed)
+    made = [right, right[:-1], [*right, 600, 601], [700, *right[1:]], []]
+    for _ in range(4):
+        place = choose.randrange(len(right) + 1)
+        made.append([*right[:place], choose.randrange(494, 1010), *right[place + choose.randrange(2) :]])
+    return made
 
 
 def spoken(tokens: Sequence[int]) -> list[int]:
@@ -53,13 +63,19 @@ def test_greedy_tokens_are_those_of_generate_with_any_draft(number: int) -> None
     prompt, tokens = CASES[number]
     cache, right = heard(prompt), spoken(tokens)
     assert list(answer(prompt, cache).tokens) == right
-    choose = random.Random(number)
-    drafts = [right, right[:-1], [*right, 600, 601], [700, *right[1:]], []]
-    for _ in range(4):
-        place = choose.randrange(len(right) + 1)
-        drafts.append([*right[:place], choose.randrange(494, 1010), *right[place + choose.randrange(2) :]])
-    for draft in drafts:
+    for draft in drafts(right, number):
         written = answer(prompt, cache, draft)
+        assert list(written.tokens) == right
+        assert written.ended == (len(tokens) > len(right))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_an_answer_that_was_begun_goes_on_as_generate_does(number: int) -> None:
+    """What it is begun with leaves keys and values and no logits: layers that own none are spared."""
+    prompt, begin, tokens = begun_cases()[number]
+    cache, right = heard(prompt), spoken(tokens)
+    for draft in ([], *drafts(right, number)):
+        written = answer(prompt, cache, draft, begin)
         assert list(written.tokens) == right
         assert written.ended == (len(tokens) > len(right))
 

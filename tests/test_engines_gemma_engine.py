@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 
 from streamd.core.audio import FRAME_SAMPLES, SAMPLE_RATE
+from streamd.core.words import join
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
 from streamd.engines.gemma import build
 from streamd.engines.gemma.engine import LONGEST_S, PROMPTS, GemmaEngine
 from streamd.engines.gemma.graphs import Graph
 from streamd.engines.gemma.greedy import REDRAFT_TOKENS
+from streamd.engines.gemma.prompt import Ask
 from streamd.errors import UnavailableError
 from tests.gemma_data import MODEL, recording
 
@@ -62,23 +65,82 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def test_a_guess_costs_the_same_however_much_was_heard(engine: GemmaEngine, calls: Counter[str]) -> None:
-    """New sound goes through encoder and prefill once; the decoder reads the question's end and words, no sound."""
-    frames = 25
-    sound: set[tuple[int, ...]] = set()
-    draft: tuple[int, ...] = ()
+def test_no_sound_is_read_twice_however_much_was_heard(engine: GemmaEngine, calls: Counter[str]) -> None:
+    """New sound goes through encoder and prefill once; the decoder reads prompts and words, no sound."""
     for second in range(28):
-        calls.clear()
         part = SPEECH[second * SAMPLE_RATE : (second + 1) * SAMPLE_RATE]
         engine.advance("cost", part, False, NOTHING, first=second == 0)
-        graphs = ("audio_encoder_stream", "decoder_audio_prefill")
-        sound.add(tuple(calls[f"{graph} {what}"] for graph in graphs for what in ("calls", "tokens")))
-        passes, read = calls["decoder_model_merged calls"], calls["decoder_model_merged tokens"]
-        assert read <= len(engine._prompt.behind) + len(draft) + (passes - 1) * (1 + REDRAFT_TOKENS)
-        draft = engine._open["cost"].caption.tokens
-        assert passes <= len(draft) + 1
+        for graph in ("audio_encoder_stream", "decoder_audio_prefill"):
+            assert calls[f"{graph} tokens"] == 25 * (second + 1)
+    assert engine._open["cost"].start_s > 8
     engine.forget("cost")
-    assert sound == {(1, frames, 1, frames)}
+
+
+def test_a_guess_costs_no_more_however_much_was_heard(engine: GemmaEngine, calls: Counter[str]) -> None:
+    """What the decoder reads is bounded by what was said since the last piece ended."""
+    lead = len(engine._prompt.behind)
+    for second in range(28):
+        part = SPEECH[second * SAMPLE_RATE : (second + 1) * SAMPLE_RATE]
+        state = engine._open.get("cost")
+        calls.clear()
+        draft, start_s = (len(state.caption.tokens), state.start_s) if state else (0, 0.0)
+        engine.advance("cost", part, False, NOTHING, first=second == 0)
+        state = engine._open["cost"]
+        assert second + 1 - state.start_s < engine._options.piece_s + 6  # Kennedy pauses, but it is not always quiet
+        passes, read = calls["decoder_model_merged calls"], calls["decoder_model_merged tokens"]
+        if state.start_s == start_s:
+            assert read <= lead + draft + (passes - 1) * (1 + REDRAFT_TOKENS)
+            assert passes <= len(state.caption.tokens) + 1
+    engine.forget("cost")
+
+
+def test_each_piece_is_heard_behind_what_was_said_before(engine: GemmaEngine) -> None:
+    """A piece says what the same sound says as an utterance of its own, after the same words."""
+    engine.advance("u", SPEECH[: 15 * SAMPLE_RATE], False, Context(previous="Good morning."), first=True)
+    state = engine._open["u"]
+    at = round(state.start_s * SAMPLE_RATE)
+    assert 8 * SAMPLE_RATE <= at < 15 * SAMPLE_RATE
+    for start, end, said, words in (
+        (0, at + 1, "Good morning.", state.settled),  # the sound goes on: see the rule in features.py
+        (at, 15 * SAMPLE_RATE, f"Good morning. {join(state.settled)}", state.caption.words),
+    ):
+        alone = engine.advance("v", SPEECH[start:end], False, Context(previous=said), first=True)
+        assert join(alone.words) == join(words)
+        engine.forget("v")
+    engine.forget("u")
+
+
+def test_pieces_need_not_be_short() -> None:
+    engine = build(OPTIONS | {"piece_s": 28.0})
+    engine.advance("u", SPEECH[: 20 * SAMPLE_RATE], False, NOTHING, first=True)
+    assert engine._open["u"].settled == ()
+
+
+def test_what_was_committed_stays_across_pieces(engine: GemmaEngine) -> None:
+    """Also if the sound comes again at once, as after a worker that died, and the words are another engine's."""
+    guesses = hear(engine, 28 * SAMPLE_RATE, step_s=1.0)
+    for committed in (join(guesses[20].words[:-1]), "And so my fellow Americans"):
+        context = Context(committed=committed)
+        again = engine.advance("again", SPEECH[: 21 * SAMPLE_RATE], False, context, first=True)
+        assert again.text.startswith(committed)
+        later = engine.advance("again", SPEECH[21 * SAMPLE_RATE : 28 * SAMPLE_RATE], True, context, first=False)
+        assert later.text.startswith(committed)
+        assert all(earlier.end_s <= word.start_s + 1e-6 for earlier, word in pairwise(later.words))
+
+
+def test_the_words_of_pieces_make_one_text(engine: GemmaEngine) -> None:
+    final = hear(engine, 28 * SAMPLE_RATE, step_s=1.0)[-1]
+    assert len(final.words) > 5
+    assert all(word.text.startswith(" ") for word in final.words[1:] if word.text.strip().isalpha())
+    assert final.words[-1].end_s <= 28.04
+
+
+def test_a_guess_in_a_pause_is_as_good_as_the_last(engine: GemmaEngine) -> None:
+    for number, thorough in enumerate((Context(thorough=True), NOTHING)):
+        guess = engine.advance(f"u{number}", SPEECH[:64_000], number == 1, thorough, first=True)
+        assert guess.thorough
+        assert guess.covered_s == 4.0
+    engine.forget("u0")
 
 
 def test_a_guess_that_stays_takes_one_pass(engine: GemmaEngine, calls: Counter[str]) -> None:
@@ -102,8 +164,7 @@ def test_of_a_prompt_with_a_context_only_the_context_is_read(engine: GemmaEngine
     calls.clear()
     engine.advance("v", SPEECH[:0], True, Context(previous="Good morning."), first=True)
     assert calls["decoder_model_merged calls"] == 1
-    plain = engine._prompt.before(engine._begin(NOTHING).ask)
-    whole = engine._prompt.before(engine._begin(NOTHING).ask, (), "Good morning.")
+    plain, whole = engine._prompt.before(Ask()), engine._prompt.before(Ask(), (), "Good morning.")
     assert calls["decoder_model_merged tokens"] <= len(whole) - len(plain) + 3
 
 
@@ -120,6 +181,13 @@ def test_a_replay_from_the_start_says_the_same(engine: GemmaEngine) -> None:
 @pytest.mark.parametrize("step_s", [0.04, 0.1, 0.5, 3.0, 10.0])
 def test_chunks_of_any_size_give_the_same_final(engine: GemmaEngine, step_s: float) -> None:
     assert hear(engine, 50_000, step_s=step_s)[-1].text == hear(engine, 50_000, step_s=20)[-1].text
+
+
+@pytest.mark.parametrize("step_s", [0.6, 1.7, 9.0])
+def test_pieces_do_not_depend_on_chunks(engine: GemmaEngine, step_s: float) -> None:
+    final, whole = (hear(engine, 28 * SAMPLE_RATE, step_s=step)[-1] for step in (step_s, 30))
+    assert final.text == whole.text
+    assert [word.end_s for word in final.words] == pytest.approx([word.end_s for word in whole.words])
 
 
 @pytest.mark.parametrize("samples", [0, 1, 160, 161, 639, 640, 641, 1_280, 12_800])
@@ -166,9 +234,10 @@ def test_the_stages_are_timed(engine: GemmaEngine) -> None:
     assert set(hypothesis.timings_ms) == {"prompt", "features", "encoder", "prefill", "decoder"}
 
 
-def test_more_than_it_was_trained_on_is_refused(engine: GemmaEngine) -> None:
-    with pytest.raises(UnavailableError, match=r"an utterance of 30\.5 s is longer than Gemma hears at a time"):
-        engine.advance("u", SPEECH[: round((LONGEST_S + 0.5) * SAMPLE_RATE)], False, NOTHING, first=True)
+def test_more_than_it_was_trained_on_is_refused_where_nobody_pauses() -> None:
+    whole = build(OPTIONS | {"piece_s": 40.0})
+    with pytest.raises(UnavailableError, match=r"30\.5 s without a pause are more than Gemma hears at a time"):
+        whole.advance("u", SPEECH[: round((LONGEST_S + 0.5) * SAMPLE_RATE)], False, NOTHING, first=True)
 
 
 def test_an_unknown_utterance_is_said_to_be(engine: GemmaEngine) -> None:

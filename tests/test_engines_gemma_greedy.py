@@ -40,8 +40,8 @@ class Parrot:
         return np.array([chance.uniform(-1, 1) for _ in range(self._vocabulary)], np.float32)
 
 
-def write(model: Parrot, draft: Sequence[int] = (), begin: Sequence[int] = (), limit: int = 10) -> Written:
-    return greedy(cast(Decoder, model), PAST, LEAD, stop={STOP}, limit=limit, draft=draft, begin=begin)
+def write(model: Parrot, draft: Sequence[int] = (), limit: int = 10) -> Written:
+    return greedy(cast(Decoder, model), PAST, LEAD, stop={STOP}, limit=limit, draft=draft)
 
 
 def known(written: Written) -> list[int]:
@@ -55,15 +55,6 @@ def test_any_draft_gives_what_none_gives(seed: int, draft: list[int], limit: int
     assert (drafted.tokens, drafted.ended) == (plain.tokens, plain.ended)
     assert drafted.chances == pytest.approx(plain.chances)
     assert model.passes <= len(plain.tokens) + plain.ended
-
-
-@given(st.integers(0, 200), TOKENS, TOKENS, st.integers(1, 10))
-def test_what_it_is_made_to_say_comes_first(seed: int, begin: list[int], draft: list[int], limit: int) -> None:
-    written = write(Parrot(seed), draft, begin, limit)
-    assert list(written.tokens[: len(begin)]) == begin
-    assert len(written.tokens) <= len(begin) + limit
-    free = greedy(cast(Decoder, Parrot(seed)), PAST, [*LEAD, *begin], stop={STOP}, limit=limit)
-    assert written.tokens[len(begin) :] == free.tokens
 
 
 @given(st.integers(0, 200), TOKENS)

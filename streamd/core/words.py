@@ -60,10 +60,16 @@ def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord,
 
     Punctuation that follows the last of them is kept: `text` may end before it was known.
     """
+    along = spelled_along(words, text)
+    return along[0] if along and not along[1] else None
+
+
+def spelled_along(words: Sequence[HypothesisWord], text: str) -> tuple[tuple[HypothesisWord, ...], str] | None:
+    """The same where the words may end before `text` does: with what is left of it."""
     said: list[HypothesisWord] = []
     for number, word in enumerate(words):
         if not text:
-            return (*said, *words[number:])
+            return (*said, *words[number:]), ""
         length = _length_of(bare(word.text), text)
         if length is None:
             return None
@@ -73,7 +79,7 @@ def spelled(words: Sequence[HypothesisWord], text: str) -> tuple[HypothesisWord,
         lead = " " if word.text.startswith(" ") else ""
         said.append(replace(word, text=lead + kept + tail))
         text = text[length:]
-    return None if text else tuple(said)
+    return tuple(said), text
 
 
 def _length_of(wanted: str, text: str) -> int | None:

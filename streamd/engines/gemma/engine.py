@@ -2,7 +2,8 @@
 
 The instruction is read once and shared by all utterances. Sound goes through the encoder as it comes in, and what the
 language model makes of it is kept. A guess then costs one pass over the few tokens that end the question and over the
-earlier guess, which is checked in that pass, and one more for each word that is new: however long the utterance is.
+earlier guess, which is checked in that pass, and one more for each word that is new. A long utterance is heard in
+pieces, each behind the instruction and what was said before, so that a guess costs the same however long it is.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from streamd.core.audio import SAMPLE_RATE, Pcm
+from streamd.core.audio import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 from streamd.core.tools.tool import Tool, ToolDecision
+from streamd.core.words import HypothesisWord, is_unspaced, join, spelled_along
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
-from streamd.engines.gemma import encoder, graphs
+from streamd.engines.gemma import encoder, graphs, pieces
 from streamd.engines.gemma.captions import FRAME_S, Caption, Captions, Sound, in_words, timed
 from streamd.engines.gemma.choice import Choice
 from streamd.engines.gemma.decoder import Cache, Decoder
-from streamd.engines.gemma.hearing import Hearing
+from streamd.engines.gemma.hearing import Hearing, Lap
 from streamd.engines.gemma.prompt import Ask, Prompt
 from streamd.engines.gemma.providers import providers
 from streamd.engines.gemma.text import Tokens
@@ -35,6 +37,7 @@ QUIET = -5.0
 """Mean log-mel of the loudest frame below which nothing was said. White noise of -68 dBFS has -5.0, speech of -60 dBFS
 has -4.5, silence -6.9. Asked about nothing, the model makes something up."""
 
+PREVIOUS_CHARACTERS = 200  # of what was said before a piece
 PROMPTS = 8  # of different languages and tasks that are kept at a time
 
 
@@ -47,6 +50,7 @@ class Options:
     provider: str = "auto"
     threads: int = 0
     frames_per_call: int = 0  # 0: measured at load
+    piece_s: float = 8.0
     carry_over: bool = True  # what was said before goes into the prompt
     tool_margin: float = 0.0  # by which a call must be likelier than anything else, in nats
 
@@ -56,8 +60,36 @@ class _State:
     """What is known of an open utterance."""
 
     ask: Ask
-    hearing: Hearing
-    caption: Caption = field(default_factory=Caption)
+    hearing: Hearing  # of the piece that is heard now
+    sound: Pcm = field(default_factory=lambda: np.zeros(0, np.int16))  # of that piece
+    caption: Caption = field(default_factory=Caption)  # of that piece
+    searched: int = 0  # frames of that piece in which no pause was found that ends it
+    start_s: float = 0.0  # of that piece, in the utterance
+    settled: tuple[HypothesisWord, ...] = ()  # of the pieces before
+
+    @property
+    def words(self) -> tuple[HypothesisWord, ...]:
+        """Of the whole utterance."""
+        said = [
+            replace(word, start_s=word.start_s + self.start_s, end_s=word.end_s + self.start_s)
+            for word in self.caption.words
+        ]
+        if self.settled and said and not (is_unspaced(self.settled[-1].text[-1]) or is_unspaced(said[0].text[0])):
+            said[0] = replace(said[0], text=" " + said[0].text.lstrip())
+        return (*self.settled, *said)
+
+    def left(self, committed: str) -> str:
+        """What of the committed text is not settled yet."""
+        along = spelled_along(self.settled, committed)
+        return along[1].lstrip() if along else ""
+
+    def go_on(self, frames: int, hearing: Hearing) -> None:
+        """The piece ends after so many frames, and another one begins."""
+        self.settled = self.words
+        self.start_s += frames * FRAME_S
+        self.sound = self.sound[frames * FRAME_SAMPLES :]
+        self.hearing, self.caption, self.searched = hearing, Caption(), 0
+        hearing.feed(self.sound)
 
 
 class GemmaEngine:
@@ -89,26 +121,30 @@ class GemmaEngine:
         """See Engine.advance. Raises UnavailableError where the model gives no numbers or the utterance is too long."""
         watch = Stopwatch()
         if first:
-            self._open[utterance_id] = self._begin(context)
+            ask = Ask(context.task, context.language, context.target_language)
+            self._open[utterance_id] = _State(ask, self._hearing(ask, context, context.previous))
             watch.lap("prompt")
         state = self._open.get(utterance_id)
         if state is None:
             raise UnknownUtterance(utterance_id)
         if last:
             del self._open[utterance_id]
-        hearing = state.hearing
-        hearing.feed(new_pcm)
+        state.sound = np.concatenate([state.sound, new_pcm])
+        state.hearing.feed(new_pcm)
         watch.lap("features")
-        _check_length(hearing.seconds)
+        self._settle(state, context, watch.lap, ahead=first)
+        _check_length(state.hearing.seconds)
         if last:
-            hearing.finish(watch.lap)
-            self._choice.remember(utterance_id, hearing)
+            state.hearing.finish(watch.lap)
+            if not state.settled:
+                self._choice.remember(utterance_id, state.hearing)
         else:
-            hearing.catch_up(self._frames_per_call, watch.lap)
-        state.caption = self._guess(state, context.committed)
+            state.hearing.catch_up(1 if context.thorough else self._frames_per_call, watch.lap)
+        state.caption = self._guess(state, state.left(context.committed))
         watch.lap("decoder")
-        covered_s = hearing.seconds if last else hearing.frames * FRAME_S
-        return Hypothesis(state.caption.words, self.name, state.ask.language, covered_s, watch.ms)
+        covered_s = state.start_s + (state.hearing.seconds if last else state.hearing.frames * FRAME_S)
+        thorough = last or context.thorough
+        return Hypothesis(state.words, self.name, state.ask.language, covered_s, watch.ms, thorough=thorough)
 
     def decide(
         self,
@@ -137,8 +173,8 @@ class GemmaEngine:
     def _frames_per_call(self) -> int:
         return self._at_least or encoder.frames_per_call(self._encoder)
 
-    def _begin(self, context: Context) -> _State:
-        ask = Ask(context.task, context.language, context.target_language)
+    def _hearing(self, ask: Ask, context: Context, previous: str) -> Hearing:
+        """Ready for sound, behind the prompt."""
         with self._reading:
             if ask not in self._prompts:
                 while len(self._prompts) >= PROMPTS:
@@ -146,24 +182,51 @@ class GemmaEngine:
                 common = self._prompt.before(ask)
                 self._prompts[ask] = common, self._decoder.read(self._decoder.empty, common)[1]
             common, cache = self._prompts[ask]
-        own = self._prompt.before(ask, context.vocabulary, context.previous if self._options.carry_over else "")
+        own = self._prompt.before(ask, context.vocabulary, previous if self._options.carry_over else "")
         same = _common_length(common, own)
         if same < len(own):
             _, cache = self._decoder.read(cache.crop(same), own[same:])
-        return _State(ask, Hearing(self._encoder, self._decoder, cache))
+        return Hearing(self._encoder, self._decoder, cache)
+
+    def _settle(self, state: _State, context: Context, lap: Lap, *, ahead: bool) -> None:
+        """End pieces at pauses. `ahead`: what was committed may be about sound behind them."""
+        least = round(self._options.piece_s / FRAME_S)
+        while (frames := pieces.pause(state.hearing.all_loudness, least, state.searched)) is not None:
+            state.hearing.catch_up(1, lap, frames)
+            committed = state.left(context.committed)
+            caption = self._guess_ahead(state, committed) if ahead else self._guess(state, committed)
+            if caption is None:  # what was committed is not what Gemma hears: only later sound can tell how long it is
+                break
+            state.caption = caption
+            lap("decoder")
+            previous = f"{context.previous} {join(state.words)}"[-PREVIOUS_CHARACTERS:]
+            state.go_on(frames, self._hearing(state.ask, context, previous))
+            lap("prompt")
+        state.searched = len(state.hearing.all_loudness)
 
     def _guess(self, state: _State, committed: str) -> Caption:
         """What was said so far. Where nothing can be heard the model is not asked."""
         sound = Sound(state.hearing.cache, state.hearing.loudness)
-        if not len(sound.loudness) or sound.loudness.max() < QUIET:
+        if _is_quiet(sound):
             return replace(state.caption, words=timed(in_words(committed), sound))
         return self._captions.write(sound, state.ask, state.caption, committed)
+
+    def _guess_ahead(self, state: _State, committed: str) -> Caption | None:
+        """The same where committed words may be about later sound; None where the model says something else."""
+        sound = Sound(state.hearing.cache, state.hearing.loudness)
+        if _is_quiet(sound):
+            return Caption()
+        return self._captions.write_ahead(sound, state.ask, state.caption, committed)
+
+
+def _is_quiet(sound: Sound) -> bool:
+    return not len(sound.loudness) or bool(sound.loudness.max() < QUIET)
 
 
 def _check_length(seconds: float) -> None:
     if seconds > LONGEST_S:
         raise UnavailableError(
-            f"an utterance of {seconds:.1f} s is longer than Gemma hears at a time ({LONGEST_S:g} s): "
+            f"{seconds:.1f} s without a pause are more than Gemma hears at a time ({LONGEST_S:g} s): "
             "lower endpoint.max_utterance_s"
         )
 

@@ -32,20 +32,17 @@ def greedy(
     *,
     stop: Collection[int],
     limit: int,
-    begin: Sequence[int] = (),
     draft: Sequence[int] = (),
     enough: Callable[[Sequence[int]], bool] = lambda _: False,
 ) -> Written:
     """What the model says after `cache` and `lead` (at least one token): at each place its likeliest token.
 
-    It is made to say `begin` first. `draft` is a guess of all of it, `begin` included. It is read along with `lead` and
-    changes nothing but the number of passes (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192, where the
-    earlier caption takes the place of a draft model). Beyond `begin` at most `limit` ≥ 1 tokens are written, and no
-    more once `enough` is true of all that are.
+    An answer that is begun for it is the end of `lead`, and costs only what leaves keys and values. `draft` is a guess
+    of what comes then. It is read along with `lead` and changes nothing but the number of passes (speculative decoding:
+    Leviathan et al. 2023, arXiv:2211.17192, where the earlier caption takes the place of a draft model). At most
+    `limit` ≥ 1 tokens are written, and no more once `enough` is true of all that are.
     """
-    most = len(begin) + limit
-    fits = list(draft[: len(begin)]) == list(begin)
-    pending = list(draft if fits else begin)[: most - 1]
+    pending = list(draft[: limit - 1])
     logits, grown = decoder.read(cache, [*lead, *pending], keep=len(pending) + 1)
     base = cache.length + len(lead)
     tokens: list[int] = []
@@ -58,19 +55,18 @@ def greedy(
     while True:
         right = 0
         for row in logits:
-            forced = len(tokens) < len(begin)
-            best = begin[len(tokens)] if forced else int(row.argmax())
-            if best in stop and not forced:
+            best = int(row.argmax())
+            if best in stop:
                 return written(ended=True)
             tokens.append(best)
             chances.append(log_probability(row, best))
-            if not forced and (len(tokens) == most or enough(tokens)):
+            if len(tokens) == limit or enough(tokens):
                 return written(ended=False)
             if right == len(pending) or pending[right] != best:
                 break
             right += 1
         past = grown.crop(base + len(tokens) - 1)
-        pending = _remainder(pending[right:], tokens[-1])[: most - len(tokens) - 1]
+        pending = _remainder(pending[right:], tokens[-1])[: limit - len(tokens) - 1]
         logits, grown = decoder.read(past, [tokens[-1], *pending], keep=len(pending) + 1)
 
 

@@ -50,16 +50,24 @@ class Hearing:
     @property
     def loudness(self) -> NDArray[np.float32]:
         """Mean log-mel of each frame that was read (n,)."""
-        return np.array(self._loudness[: self.frames], np.float32)
+        return self.all_loudness[: self.frames]
+
+    @property
+    def all_loudness(self) -> NDArray[np.float32]:
+        """The same of each whole frame that came in, read or not."""
+        return np.array(self._loudness, np.float32)
 
     def feed(self, pcm: Pcm) -> None:
         """Take sound in; nothing is computed yet but its features."""
         self.samples += len(pcm)
         self._take(self._mel.feed(pcm))
 
-    def catch_up(self, at_least: int, lap: Lap) -> None:
-        """Read what waits, in whole multiples of `at_least` frames; less than that goes on waiting."""
-        while (ready := len(self._waiting) // ROWS // at_least * at_least) > 0:
+    def catch_up(self, at_least: int, lap: Lap, end: int | None = None) -> None:
+        """Read what waits, in whole multiples of `at_least` frames; less than that goes on waiting.
+
+        No more than `end` frames of the whole sound are read, if that is given.
+        """
+        while (ready := self._waiting_frames(end) // at_least * at_least) > 0:
             frames = min(ready, max(at_least, LONGEST_FRAMES // at_least * at_least))
             rows, self._waiting = np.split(self._waiting, [frames * ROWS])
             self._read(rows, np.ones(len(rows), np.bool_), lap)
@@ -80,6 +88,10 @@ class Hearing:
         self._waiting = rows[:0]
         if frames:
             self._read(rows, within, lap)
+
+    def _waiting_frames(self, end: int | None) -> int:
+        waiting = len(self._waiting) // ROWS
+        return waiting if end is None else min(waiting, end - self.frames)
 
     @property
     def _frames_within(self) -> int:
