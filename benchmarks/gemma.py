@@ -5,7 +5,10 @@ the graphs themselves, with pasts of the right size: the streaming encoder by fr
 several lengths one refresh of the caption, as the engine does it and in the naive way. Tables are Markdown.
 
 A refresh reads the sound that is new (encoder, audio prefill), then what ends the prompt together with the earlier
-caption in one pass, then writes the words that are new. Without drafts it writes the whole caption, token by token.
+caption in one pass, then writes the words that are new; only the last `--open` tokens of the caption are not committed
+yet and give logits. Without drafts it writes all that is open, token by token. What is longer than `--piece` is heard
+in pieces (streamd.engines.gemma.pieces); the one that is measured is that long, and about to end.
+
 Naive is to encode and read everything again and to write the whole caption, every token through every layer as in the
 public graphs; `naive, graphs of ours` has the exported graphs leave out layers for tokens without logits. Single tokens
 are timed a few times and multiplied. Looking embeddings up is left out: it costs microseconds.
@@ -34,10 +37,19 @@ from streamd.engines.gemma.graphs import SUFFIXES
 Array = NDArray[Any]
 FRAMES_PER_S = 25
 PREFIX, LEAD = 60, 6  # tokens before the sound (instruction), and between it and the caption
+PREVIOUS = 50  # tokens of what was said before a piece: 200 characters
 TOKENS_PER_S = 3.3  # of caption, about: English at 150 words a minute
 CALLS = (1, 2, 4, 8, 10, 25)  # frames
 COLUMNS = (
-    *("sound", "caption", "encoder, new sound", "audio prefill", "ending + draft in one pass", "a token"),
+    *(
+        "sound",
+        "of it in this piece",
+        "caption of the piece",
+        "encoder, new sound",
+        "audio prefill",
+        "ending + draft in one pass",
+        "a token",
+    ),
     *("refresh with draft", "without draft", "naive", "naive, graphs of ours", "times less", "KV"),
 )
 KINDS: Mapping[str, Any] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
@@ -153,32 +165,41 @@ def encoder_table(model: Model, times: int) -> None:
         print(f"| {frames} | {ms:.0f} | {ms / frames:.1f} | {ms / frames / 40:.2f} |", flush=True)
 
 
-def refresh_table(model: Model, seconds: list[float], every: int, new: int, times: int) -> None:
+def refresh_table(model: Model, arguments: argparse.Namespace) -> None:
     """One refresh at the end of each length: `every` new frames, `new` new tokens."""
     assert model.decoder
     prefill = model.prefill or model.decoder
+    every, new, times = arguments.every, arguments.new, arguments.times
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    for length in seconds:
-        sound, caption = round(length * FRAMES_PER_S), round(length * TOKENS_PER_S)
-        heard = PREFIX + sound
+    for length in arguments.seconds:
+        piece_s = min(length, arguments.piece)
+        sound, caption = round(piece_s * FRAMES_PER_S), round(piece_s * TOKENS_PER_S)
+        heard, unsettled = PREFIX + sound, min(caption, arguments.open)
         encode = took_ms(model.encode(every), times)
         attend = took_ms(model.read(prefill, heard - every, every), times)
-        checked = model.decode_ms(heard, LEAD + caption - new, caption - new + 1, times)
-        lead = model.decode_ms(heard, LEAD, 1, times)
+        checked = model.decode_ms(heard, LEAD + caption - new, unsettled - new + 1, times)
+        lead = model.decode_ms(heard, LEAD + caption - unsettled, 1, times)
         token = model.decode_ms(heard + LEAD + caption // 2, 1, 1, times + 1)
-        again = took_ms(model.encode(sound), 1) + model.decode_ms(0, heard + LEAD, 1, 1)
-        left_out = model.layers_ms(model.without_keys, 0, heard + LEAD, 1)
         drafted = encode + attend + checked + (new - 1) * token
-        undrafted = encode + attend + lead + (caption - 1) * token
-        ours = again + (caption - 1) * token
-        naive = ours + left_out
+        undrafted = encode + attend + lead + (unsettled - 1) * token
+        naive, ours = naive_ms(model, length, token)
         cells = [encode, attend, checked, token, drafted, undrafted, naive, ours]
         kv = model.cache_bytes() * (heard + LEAD + caption) / 1e6
         print(
-            f"| {length:g} s | {caption} | {' | '.join(f'{ms:,.0f}' for ms in cells)} | "
+            f"| {length:g} s | {piece_s:g} s | {caption} | {' | '.join(f'{ms:,.0f}' for ms in cells)} | "
             f"{naive / drafted:.1f}, {ours / drafted:.1f} | {kv:.0f} MB |",
             flush=True,
         )
+    begun_ms = model.decode_ms(PREFIX, PREVIOUS, 1, times) + model.decode_ms(PREFIX + PREVIOUS, LEAD, 1, times)
+    print(f"\nWhere a new piece begins it takes {begun_ms:.0f} ms more: what was said before, and an empty caption.")
+
+
+def naive_ms(model: Model, length: float, token_ms: float) -> tuple[float, float]:
+    """All sound and the whole caption again: through all layers, and with those left out that can be."""
+    sound, caption = round(length * FRAMES_PER_S), round(length * TOKENS_PER_S)
+    tokens = PREFIX + sound + LEAD
+    ours = took_ms(model.encode(sound), 1) + model.decode_ms(0, tokens, 1, 1) + (caption - 1) * token_ms
+    return ours + model.layers_ms(model.without_keys, 0, tokens, 1), ours
 
 
 def main() -> None:
@@ -188,6 +209,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[2, 5, 10, 20, 28])
     parser.add_argument("--every", type=int, default=10, help="new frames a refresh (default: %(default)s)")
     parser.add_argument("--new", type=int, default=2, help="new tokens a refresh (default: %(default)s)")
+    parser.add_argument("--open", type=int, default=10, help="tokens that are not committed (default: %(default)s)")
+    parser.add_argument("--piece", type=float, default=11, help="seconds that pieces have in the end (%(default)s)")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--times", type=int, default=2, help="how often each is run; the quickest counts")
     arguments = parser.parse_args()
@@ -199,7 +222,7 @@ def main() -> None:
         encoder_table(model, arguments.times)
     if model.encoder and model.decoder:
         print(f"\nMilliseconds a refresh: {arguments.every} new frames, {arguments.new} new tokens.\n")
-        refresh_table(model, arguments.seconds, arguments.every, arguments.new, arguments.times)
+        refresh_table(model, arguments)
         if missing := sum(layers for layers, _ in model.missing_layers(1, 1)):
             print(f"\nThe decoder lacks {missing} layers; they are counted with what those of the audio prefill take.")
     print(f"\nPeak memory: {peak_gb():.1f} GB")

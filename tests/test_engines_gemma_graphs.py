@@ -250,6 +250,20 @@ def test_a_model_that_is_larger_than_the_memory_is_not_loaded(monkeypatch: pytes
         load(MODEL, OPTIONS)
 
 
+def test_where_memory_is_short_sound_is_read_by_the_decoder(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = {
+        graph: sum(part.stat().st_size for part in (MODEL / "onnx").glob(f"{graph}.onnx*"))
+        for graph in ("embed_tokens", "audio_encoder_stream", "decoder_model_merged", "decoder_audio_prefill")
+    }
+    monkeypatch.setattr(providers, "available_bytes", lambda: sum(sizes.values()))
+    assert load(MODEL, OPTIONS).prefill is not None
+    monkeypatch.setattr(providers, "available_bytes", lambda: sum(sizes.values()) - 1)
+    assert load(MODEL, OPTIONS).prefill is None
+    assert "no memory for decoder_audio_prefill: sound is read by the decoder" in caplog.text
+
+
 def test_where_the_system_does_not_tell_its_memory_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "available_bytes", lambda: None)
     assert load(MODEL, OPTIONS).dtype == "fp32"

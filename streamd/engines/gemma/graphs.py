@@ -8,6 +8,7 @@ throughout; a graph that is there in several precisions carries the precision's 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ _BOUNDS = re.compile(rb"\x22(?:\x04Clip|\x03Min)")
 """`NodeProto.op_type` as protobuf writes it (onnx.proto): each Clip is a bound, and each Min half of one."""
 
 PAST, PRESENT = "past_key_values.", "present."
+
+_log = logging.getLogger(__name__)
 
 _TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -150,7 +153,7 @@ class Graphs:
 def load(folder: Path, options: Options) -> Graphs:
     """Open what is in `folder`. Raises UnavailableError that names the graph, what is wrong with it and the way out."""
     dtype, files = choose(folder, options)
-    _check_memory(files.values(), options)
+    files = _within_memory(files, options)
     graphs = {role: open_graph(file, options) for role, file in files.items()}
     for role, graph in graphs.items():
         if not graph.role.startswith(role):
@@ -265,15 +268,27 @@ def _same(one: Graph, given: str, other: Graph, taken: str) -> None:
             )
 
 
-def _check_memory(files: Any, options: Options) -> None:
-    """A model that is larger than the memory that is left would bring the whole machine to a standstill."""
-    needed = sum(part.stat().st_size for file in files for part in file.parent.glob(f"{file.name}*"))
+def _within_memory(files: dict[str, Path], options: Options) -> dict[str, Path]:
+    """What there is memory for: a model that needs more would bring the whole machine to a standstill.
+
+    The graph for sound alone has weights that the decoder has too, and saves time only. Raises UnavailableError where
+    leaving it out is not enough.
+    """
     left = providers.available_bytes()
-    if options.is_cpu and left is not None and needed > left:
+    if not options.is_cpu or left is None or _bytes(files) <= left:
+        return files
+    fewer = {role: file for role, file in files.items() if role != "decoder_audio_prefill"}
+    if _bytes(fewer) > left:
         raise UnavailableError(
-            f"the graphs in {next(iter(files)).parent} need {needed / 1e9:.1f} GB of memory, {left / 1e9:.1f} GB are "
-            "left: take a smaller model, or close other programs"
+            f"the graphs in {next(iter(fewer.values())).parent} need {_bytes(fewer) / 1e9:.1f} GB of memory, "
+            f"{left / 1e9:.1f} GB are left: take a smaller model, or close other programs"
         )
+    _log.warning("there is no memory for decoder_audio_prefill: sound is read by the decoder, which is slower")
+    return fewer
+
+
+def _bytes(files: Mapping[str, Path]) -> int:
+    return sum(part.stat().st_size for file in files.values() for part in file.parent.glob(f"{file.name}*"))
 
 
 def _port(file: Path, node: Any) -> Port:
