@@ -107,6 +107,8 @@ make ten:10 coffees
 turn (on | off){state} it
 open{cover:shutter} the lamp{name}
 pace <SetSpeed.preset>
+dim to (half:50 | full:100){level!int} [for (one:1 | two:2){hours!float}]
+blink (on:yes | off:no){blink!bool}
 """
 
 
@@ -119,6 +121,8 @@ def test_rhasspy(tmp_path: Path) -> None:
     assert meaning(grammar, "turn off it") == ("Light", {"state": "off"})
     assert meaning(grammar, "open the lamp") == ("Light", {"cover": "shutter", "name": "lamp"})
     assert meaning(grammar, "pace slow") == ("Light", {})
+    assert meaning(grammar, "dim to half for two") == ("Light", {"level": 50, "hours": 2.0})
+    assert meaning(grammar, "blink off") == ("Light", {"blink": False})
     assert meaning(grammar, "set press two to 121") is None
 
 
@@ -175,6 +179,7 @@ def test_mcp(tmp_path: Path) -> None:
         ),
         ("rhasspy", "turn on", "given:1: no sentences.ini: a sentence before the first [Intent]"),
         ("rhasspy", "[A]\nset $press", "given:2: slot files and converters are not in this file: write the values out"),
+        ("rhasspy", "[A]\nset (b){c!int}", "given: [A] set (b){c!int}: {c!int}: invalid literal for int()"),
         ("rhasspy", "[A]\n[b] {c}", "given: [A] [b] {c}: {c} is a tag on more than a choice of words"),
         ("openai", "{", "given:1: not JSON: Expecting property name enclosed in double quotes"),
         (

@@ -1,21 +1,29 @@
 """Rhasspy's sentences.ini. https://rhasspy.readthedocs.io/en/latest/training/#sentencesini
 
-`(a | b:c){name}` becomes a list of what may be said and what it gives; `a:b` without a tag has nowhere to go.
+`(a | b:c){name}` becomes a list of what may be said and what it gives; `{name!int}` makes numbers of it (also float and
+bool). `a:b` without a tag has nowhere to go.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from streamd.commands.imports.hassil import params_of_lists
 from streamd.commands.imports.shared import AT_ONCE, Data
+from streamd.core.commands.definition import Scalar
 from streamd.errors import ConfigError
 
 _SECTION = re.compile(r"\[([\w.:/ -]+)\]")
 _RULE = re.compile(r"([\w.]+)\s*=\s*(.+)")
-_TAG = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
+_TAG = re.compile(r"\{(\w+)(?::([^{}!]*))?(?:!(int|float|bool))?\}")
+_CONVERTERS: dict[str | None, Callable[[str], Scalar]] = {
+    None: str,
+    "int": int,
+    "float": float,
+    "bool": lambda text: text.lower() in ("true", "yes", "on", "1"),
+}
 _LAST_WORD = re.compile(r"(?:<[\w.]+>|[^\s()\[\]{}|]+)$")
 _CHOICE = re.compile(r"\((?:[^()\[\]<>{}]|\([^()\[\]<>{}]*\))*\)$")  # of words, or of groups of words
 _SUBSTITUTED = re.compile(r"(?<=[\w)]):[\w-]*")
@@ -53,7 +61,7 @@ def _sections(text: str, name: str) -> dict[str, tuple[dict[str, str], list[str]
             raise ConfigError(f"{name}:{number}: no sentences.ini: a sentence before the first [Intent]")
         elif rule := _RULE.fullmatch(line):
             rules[rule[1]] = rule[2]
-        elif "$" in line or "!" in line:
+        elif "$" in line or "!" in _TAG.sub("", line):
             raise ConfigError(f"{name}:{number}: slot files and converters are not in this file: write the values out")
         else:
             sentences.append(line.removeprefix("\\"))
@@ -81,14 +89,17 @@ class _Dialect:
                     f"{self._name}: [{self._section}] {text}: {tag[0]} is a tag on more than a choice of words"
                 )
             yield _SUBSTITUTED.sub("", before[: body.start()])
-            yield self._list(body[0], tag[1], tag[2])
+            try:
+                yield self._list(body[0], tag[1], tag[2], _CONVERTERS[tag[3]])
+            except ValueError as error:
+                raise ConfigError(f"{self._name}: [{self._section}] {text}: {tag[0]}: {error}") from error
             at = tag.end()
         yield _SUBSTITUTED.sub("", text[at:])
 
     def _rule(self, title: str) -> str:
         return title if "." in title else f"{self._section}.{title}"
 
-    def _list(self, body: str, tag: str, fixed: str | None) -> str:
+    def _list(self, body: str, tag: str, fixed: str | None, convert: Callable[[str], Scalar]) -> str:
         """The slot that a group, word or rule with a tag becomes. {tag:value} gives one value for all of it."""
         if body.startswith("<"):
             body = self._rules.get(body[1:-1], "")
@@ -96,14 +107,14 @@ class _Dialect:
         inner = inner[1:-1].strip() if inner.startswith("(") and inner.endswith(")") else inner
         if span := re.fullmatch(r"(\d+)\.\.(\d+)", inner):
             return f"{{{span[0]}:{tag}}}"
-        body_of_list = {"values": [_value(part.strip(), fixed) for part in inner.split("|")]}
+        body_of_list = {"values": [_value(part.strip(), fixed, convert) for part in inner.split("|")]}
         title = tag
         while self._lists.setdefault(title, body_of_list) != body_of_list:
             title += "_"
         return f"{{{title}}}" if title == tag else f"{{{title}:{tag}}}"
 
 
-def _value(part: str, fixed: str | None) -> dict[str, Any]:
+def _value(part: str, fixed: str | None, convert: Callable[[str], Scalar]) -> dict[str, Any]:
     """`big:large lamp` is said "big lamp" and gives "large lamp"; `(big lamp):lamp_1` gives lamp_1."""
     group = re.fullmatch(r"\((.*)\)(?::(\S*))?", part)
     words = [word.partition(":") for word in (group[1] if group else part).split()]
@@ -111,4 +122,4 @@ def _value(part: str, fixed: str | None) -> dict[str, Any]:
     written = " ".join(filter(None, (gives if colon else said for said, colon, gives in words)))
     if group and group[2] is not None:
         written = group[2]
-    return {"in": spoken, "out": written if fixed is None else fixed}
+    return {"in": spoken, "out": convert(written if fixed is None else fixed)}
