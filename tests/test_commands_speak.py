@@ -35,7 +35,7 @@ def _voice() -> None:
 def test_sentences_are_read_and_heard() -> None:
     findings = list(round_trip(GRAMMAR, "tiny.en"))
     assert findings[-1].message.endswith(" of 2 spoken sentences were understood (en)")
-    assert all(finding.level == "warning" for finding in findings)
+    assert [finding.level for finding in findings] == ["warning"] * (len(findings) - 1) + ["note"]
 
 
 @pytest.mark.model

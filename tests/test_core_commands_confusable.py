@@ -11,6 +11,7 @@ from streamd.core.commands.confusable import CONFUSABLE, confusable, distance, i
 ALIKE = [
     ("en", "press two", "press three"),
     ("en", "press 2", "press 3"),
+    ("en", "belt two", "belt three"),
     ("en", "lock", "unlock"),
     ("en", "light on", "light off"),
     ("en", "fifteen", "fifty"),

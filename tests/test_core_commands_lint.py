@@ -105,6 +105,17 @@ def test_errors(commands: dict[str, Any], words: dict[str, Any], message: str) -
             {},
             "“press 2” and “press 3” sound alike (en): it is confirmed before it is done",
         ),
+        (
+            {
+                "dim": {
+                    "sentences": {"en": ["dim to {a}"]},
+                    "params": {"a": {"type": "integer", "maximum": 30}},
+                    "safety": {"risk": "low"},
+                }
+            },
+            {},
+            "“13” and “30” sound alike (en): have it confirmed, or rename",
+        ),
     ],
 )  # fmt: skip
 def test_warnings(commands: dict[str, Any], words: dict[str, Any], message: str) -> None:

@@ -41,10 +41,11 @@ def lint(
         found += round_trip(grammar, model)
     for finding in found:
         typer.echo(f"{loaded.origins[finding.place]}: {finding.level}: {shown(finding.place)}: {finding.message}")
-    errors = sum(finding.level == "error" for finding in found)
+    levels = [finding.level for finding in found]
+    errors, warnings = levels.count("error"), levels.count("warning")
     size = f"{len(loaded.pack.commands)} commands in {', '.join(loaded.pack.languages)}"
-    typer.echo(f"{size}: {errors} errors, {len(found) - errors} warnings; version {loaded.pack.version}")
-    if errors or (strict and found):
+    typer.echo(f"{size}: {errors} errors, {warnings} warnings; version {loaded.pack.version}")
+    if errors or (strict and warnings):
         raise typer.Exit(ConfigError.exit_code)
 
 

@@ -43,7 +43,7 @@ def sounds(phrase: str, language: str) -> str:
         said = said.replace(letters, sound)
     if language == "en":
         said = re.sub(r"(?<=[^aeiou\s])e\b", "", said)  # silent at the end
-    return re.sub(r"(.)\1+", r"\1", re.sub(r"[\W_]", "", said))
+    return re.sub(r"[\W_]", "", re.sub(r"(.)\1+", r"\1", said))  # of "belt two" both t are heard
 
 
 def in_words(text: str, language: str) -> str:

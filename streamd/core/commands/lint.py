@@ -18,7 +18,7 @@ from streamd.core.commands.grammar import Grammar, Match, shown
 from streamd.core.commands.guards import LANGUAGES, Kind, objection
 from streamd.core.commands.network import Draft, Network, Value
 from streamd.core.commands.params import fault
-from streamd.core.commands.sources import Anything, Listed
+from streamd.core.commands.sources import Anything, Listed, Number
 from streamd.core.commands.templates import template
 from streamd.core.commands.undo import SPOKEN
 
@@ -26,6 +26,7 @@ SENTENCES = 3_000  # of each language that are tried against all others
 _SKELETONS = 40  # of each template at most, to be compared with those of other commands
 _ALL_SKELETONS = 3_000  # of all templates, about: every one is compared with every other
 _VALUES = 2_000  # ways to say the values of a list
+_TEENS = (*range(13, 20), *range(30, 100, 10))  # numbers that are known to be taken for each other
 _LISTED = 5  # findings of one kind in one place; then only how many more there are
 
 Place = tuple[str | int, ...]
@@ -35,7 +36,7 @@ Place = tuple[str | int, ...]
 class Finding:
     """`place` is the way to the culprit in the pack. Errors keep a pack from being used."""
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     place: Place
     message: str
 
@@ -181,11 +182,19 @@ def alike(grammar: Grammar) -> Iterator[Finding]:
             for one, other, _ in pairs[:_LISTED]:
                 yield _alike(one, other, language, place, command)
             yield from _more(pairs[_LISTED:], language, place)
+        elif isinstance(source, Number) and not _is_asked(command):
+            schema, place = command.params[name], ("commands", command.name, "params", name)
+            pairs = confusable([(value, str(value)) for value in _TEENS if not fault(schema, value)], language)
+            for one, other, _ in pairs[:1]:
+                yield _alike(one, other, language, place, command)
+
+
+def _is_asked(command: Command) -> bool:
+    return command.safety.risk not in (Risk.READ, Risk.LOW)
 
 
 def _alike(one: str, other: str, language: str, place: Place, command: Command) -> Finding:
-    asked = command.safety.risk not in (Risk.READ, Risk.LOW)
-    way_out = "it is confirmed before it is done" if asked else "have it confirmed, or rename"
+    way_out = "it is confirmed before it is done" if _is_asked(command) else "have it confirmed, or rename"
     return Finding("warning", place, f"“{one}” and “{other}” sound alike ({language}): {way_out}")
 
 
