@@ -2,8 +2,9 @@
 
 The daemon hears a recording of a command over and over, at the pace of the sound, as a microphone would send it. Told
 are, beside each other: when its final came, when its `dispatched` was in the journal, and when the target had it, each
-since the last word as the recogniser times it; and what is spent on endpointing, recognition and comparison. It starts
-`streamd run` with the pipeline `commands`, by="sound" and by="text".
+since the last word as the recogniser times it; and how long each call of the recogniser took, and the comparison with
+the sentences (a final is often the last partial: it is made while the speaker pauses). It starts `streamd run` with the
+pipeline `commands`, by="sound" and by="text".
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tests.speech import recording
 
 CHUNK_S = 0.1
 PAUSE_S = 2.0
+STAGES = ("queue", "engine_partial", "engine_final", "engine_comparison", "journal")
 PACK = """
 commands:
   go:
@@ -77,10 +79,9 @@ def measure(model: str, by: str, times: int) -> None:
             daemon.start()
             client = asyncio.run(_guarded(daemon, times))
             stages = {
-                stage: 1_000
-                * daemon.metric("streamd_stage_seconds_sum", stage=stage)
-                / max(1.0, daemon.metric("streamd_stage_seconds_count", stage=stage))
-                for stage in ("engine_final", "queue", "journal")
+                stage: (daemon.metric("streamd_stage_seconds_sum", stage=stage), count)
+                for stage in STAGES
+                if (count := daemon.metric("streamd_stage_seconds_count", stage=stage))
             }
         said = said_at(folder / "journal.sqlite3")
         daemon.log = ""
@@ -94,7 +95,8 @@ def measure(model: str, by: str, times: int) -> None:
         print(row("final → dispatched in the journal", [sent[key] - finals[key] for key in sent]))
         print(row("last word → dispatched", [sent[key] - said[key] for key in sent]))
         print(row("dispatched → arrived", [at - sent[key] for key, at in zip(sorted(sent), arrived, strict=False)]))
-    print("  " + ", ".join(f"{stage} {mean_ms:.0f} ms" for stage, mean_ms in stages.items()) + " (means)")
+    for stage, (total_s, calls) in stages.items():
+        print(f"  {stage:34} mean {1_000 * total_s / calls:5.0f} ms   n {calls:.0f}")
 
 
 async def _guarded(daemon: Daemon, times: int) -> Client:

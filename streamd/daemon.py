@@ -54,10 +54,11 @@ class Running:
 def run(settings: Settings, announce: Callable[[Running], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StreamdError for what makes running impossible."""
     specs = hearing(settings), second_spec(settings)
-    shared = orders(settings)
+    metrics = Metrics()
+    shared = orders(settings, metrics)
     source = open_source(settings.source, fast=settings.source.fast)
     with _unwrapped():
-        uvloop.run(_live(settings, specs, shared, source, announce))
+        uvloop.run(_live(settings, specs, shared, metrics, source, announce))
 
 
 def transcribe(
@@ -80,11 +81,11 @@ async def _live(
     settings: Settings,
     specs: tuple[Hearing, EngineSpec | None],
     shared: Orders | None,
+    metrics: Metrics,
     source: Source | None,
     announce: Callable[[Running], None],
 ) -> None:
     """Parts stop in the reverse of the order in which they start."""
-    metrics = Metrics()
     stopping = _on_signal()
     async with contextlib.AsyncExitStack() as stack:
         thread = stack.enter_context(contextlib.closing(OneThread()))

@@ -32,6 +32,7 @@ from streamd.dispatch import Call, Outcome, ready, send
 from streamd.engines.base import Context
 from streamd.errors import ConfigError
 from streamd.feed import now_ms
+from streamd.metrics import Metrics
 from streamd.server.access import owner
 from streamd.settings import Settings
 from streamd.specs import ear_spec
@@ -203,7 +204,7 @@ class Orders:
     codeword: Callable[[], str] = lambda: secrets.choice(CODEWORDS)
 
 
-def orders(settings: Settings) -> Orders | None:
+def orders(settings: Settings, metrics: Metrics | None = None) -> Orders | None:
     """What the stage [commands] asks for; None where there is none. Blocks. Raises ConfigError."""
     stage = settings.pipeline.commands
     if not stage.pack:
@@ -225,7 +226,7 @@ def orders(settings: Settings) -> Orders | None:
     tools, faults = declared(commands) if stage.second_reading else ((), ())
     for fault in faults:
         _log.warning("no second reading for %s", fault)
-    ear = _ear(settings)
+    ear = _ear(settings, metrics)
     return Orders(
         understand=ByText(grammar) if ear is None else BySound(grammar, ear),
         text=ByText(grammar),
@@ -239,8 +240,9 @@ def orders(settings: Settings) -> Orders | None:
     )
 
 
-def _ear(settings: Settings) -> EngineHost | None:
+def _ear(settings: Settings, metrics: Metrics | None) -> EngineHost | None:
     spec = ear_spec(settings)
     if spec is None:
         return None
-    return EngineHost(spec, deadline_s=settings.engines.deadline_s, start_deadline_s=settings.engines.start_deadline_s)
+    limits = settings.engines
+    return EngineHost(spec, deadline_s=limits.deadline_s, start_deadline_s=limits.start_deadline_s, metrics=metrics)
