@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,11 +70,16 @@ class Heard:
     took_s: float
 
 
-def grammar(folder: Path) -> Grammar:
-    """The vendor's grammar as a pack."""
+@lru_cache(maxsize=200)
+def grammar(folder: Path, slot: str = "", lacks: str = "") -> Grammar:
+    """The vendor's grammar as a pack, without one value of a slot."""
     (file,) = folder.glob("*.rhino.yaml")
+    converted: dict[str, Any] = yaml.safe_load(yaml.safe_dump(convert("rhino", file.read_text(), file.name)))
+    for command in converted["commands"].values():
+        if slot:
+            command["params"][slot]["enum"].remove(lacks)
     with tempfile.TemporaryDirectory() as pack:
-        (Path(pack) / "imported.yaml").write_text(yaml.safe_dump(convert("rhino", file.read_text(), file.name)))
+        (Path(pack) / "imported.yaml").write_text(yaml.safe_dump(converted))
         return load([pack]).grammar()
 
 
@@ -202,6 +208,23 @@ def outcome(decision: Decision, slots: dict[str, str] | None) -> str:
     return "right" if right else "WRONG"
 
 
+def near(known: Iterable[Heard], folder: Path) -> Iterator[str]:
+    """What would become of orders of what cannot be had: each slot's value is taken out of the grammar in turn.
+
+    The sentences with it are left out of what was heard. A search without them might have found a few others.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    for clip in known:
+        for slot, value in (clip.slots or {}).items():
+            decision = streamd(clip.comparison, grammar(folder, slot, value))
+            found[clip.key.rpartition("@")[2], decision.verdict] += 1
+            if decision.verdict is Verdict.ACCEPT and decision.match is not None:
+                yield f"{clip.key}: “{decision.match.sentence}” though it was {value}"
+    for level in sorted({level for level, _ in found}):
+        counts = {verdict: found[level, verdict] for verdict in Verdict}
+        yield f"{level}, orders of what is not in the grammar: {', '.join(f'{k} {n}' for k, n in counts.items())}"
+
+
 def at_most(wrong: int, trials: int) -> float:
     """Upper end of the one-sided 95 % interval of a rate that was never or seldom seen (Clopper and Pearson 1934)."""
     low, high = 0.0, 1.0
@@ -237,6 +260,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("commands.jsonl"))
     parser.add_argument("--part", default="1/1", help="1/2: the first of two parts")
     parser.add_argument("--only-report", action="store_true", help="judge what was kept")
+    parser.add_argument("--near", action="store_true", help="judge also orders of what is not in the grammar")
     arguments = parser.parse_args()
     of = grammar(arguments.folder)
     if not arguments.only_report:
@@ -247,6 +271,8 @@ def main() -> None:
         heard([clip for clip in todo[part - 1 :: parts] if clip.key not in known], arguments.model, of, arguments.kept)
     known = read(arguments.kept)
     print("\n".join(report(known.values(), of)))
+    if arguments.near:
+        print("\n".join(near(known.values(), arguments.folder)))
     times = sorted(clip.took_s for clip in known.values())
     if times:
         print(f"\nseconds a recording: p50 {times[len(times) // 2]:.2f}, p95 {times[int(len(times) * 0.95)]:.2f}")
