@@ -32,6 +32,24 @@ def test_recordings_are_tried_beside_texts(run: Run, tiny_en: Path) -> None:
     assert heard["scores"].keys() == {"margin", "gap", "word", "shortfall", "ending", "stray", "certainty"}
 
 
+def test_real_orders_are_understood_also_in_noise(run: Run, base: Path) -> None:
+    Path("coffee.yaml").write_text(COFFEE.format(drinks="latte, cappuccino, iced coffee, mocha"))
+    code, out, _ = run("try", "coffee.yaml", "--audio", str(ORDERS), "--model", str(base), "--json")
+    assert code == 0
+    tried = [json.loads(line) for line in out.splitlines()]
+    assert {Path(one["input"]).stem: (one["decision"], one["params"]) for one in tried} == {
+        "dark_roast_cappuccino": ("accept", {"roast": "dark", "drink": "cappuccino"}),
+        "dark_roast_iced_coffee_6db": ("accept", {"roast": "dark", "drink": "iced coffee"}),
+        "latte_brown_sugar": ("accept", {"drink": "latte", "extra": "brown sugar"}),
+    }
+
+
+def test_real_orders_of_what_there_is_not_are_not_taken_for_others(run: Run, tiny_en: Path) -> None:
+    Path("coffee.yaml").write_text(COFFEE.format(drinks="espresso, house coffee, mocha"))
+    _, out, _ = run("try", "coffee.yaml", "--audio", str(ORDERS), "--model", str(tiny_en), "--json")
+    assert "accept" not in [json.loads(line)["decision"] for line in out.splitlines()]
+
+
 def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
     code, out, _ = run("lint", "press-line")
     assert code == 0
@@ -42,6 +60,18 @@ def test_the_shipped_pack_has_no_errors_and_passes_its_tests(run: Run) -> None:
     assert run("lint", "--strict", "press-line")[0] == 78
     assert run("test", "press-line") == (0, "28 of 28 tests passed\n", "")
 
+
+ORDERS = Path(__file__).parent / "data" / "commands"
+COFFEE = """\
+commands:
+  order:
+    sentences: ["(can I have|I want|make me|brew) (a|an) [{{roast}} roast] {{drink}} [with {{extra}}]"]
+    params:
+      roast: {{enum: [light, medium, dark], optional: true}}
+      drink: {{enum: [{drinks}]}}
+      extra: {{enum: [milk, cream, sugar, brown sugar], optional: true}}
+    safety: {{risk: low}}
+"""
 
 ROBOT = """\
 commands:
