@@ -15,12 +15,11 @@ from pathlib import Path
 from statistics import mean, median
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from streamd.core.tools.tool import Tool
 from streamd.engines.gemma.calls import Calls, Guide, Logits
+from tests.tool_tokens import tokenizer
 
-CONTROL = ("<pad>", "<eos>", "<bos>", "<unk>", "<|tool_call>", "<tool_call|>", '<|"|>', "<turn|>")
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 MACHINES = [f"{kind} {number}" for kind in ("press", "mill", "saw", "belt", "oven") for number in range(1, 41)]
 
@@ -32,7 +31,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "tokenizer.json")
-        _tokenizer(arguments.vocabulary).save(str(file))
+        words = _words(arguments.vocabulary - tokenizer(()).get_vocab_size())
+        tokenizer(words).save(str(file))
         started = time.perf_counter()
         guide = Guide(file)
         print(f"{guide.size:,} tokens, tokenizer read in {time.perf_counter() - started:.1f} s\n")
@@ -96,27 +96,16 @@ def _tool(place: int) -> Tool:
     return Tool(f"set_{'abcdefgh'[place % 8]}_{place}", "Sets a machine.", parameters)
 
 
-def _tokenizer(size: int) -> Tokenizer:
-    """Bytes, ASCII, and made-up words with all their beginnings, until there are `size` tokens."""
-    vocab = {name: number for number, name in enumerate(CONTROL)}
-    for byte in range(256):
-        vocab[f"<0x{byte:02X}>"] = len(vocab)
-    for character in ["▁", *map(chr, range(33, 127))]:
-        vocab[character] = len(vocab)
-    merges: list[tuple[str, str]] = []
+def _words(tokens: int) -> tuple[str, ...]:
+    """Words of the tools and made-up ones, with so many different beginnings of two letters or more, or a few more."""
     dice = random.Random(0)
-    real = ["call:", "▁press", "machine", "pressure", "remark", "mill", "saw", "belt", "oven", "rpm", "set_"]
-    while len(vocab) < size:
-        word = real.pop() if real else "▁" * dice.randrange(2) + "".join(dice.choices(SYLLABLES, k=dice.randint(1, 5)))
-        for end in range(1, len(word)):
-            if word[: end + 1] not in vocab and len(vocab) < size:
-                vocab[word[: end + 1]] = len(vocab)
-                merges.append((word[:end], word[end]))
-    made = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    made.normalizer = normalizers.Replace(" ", "▁")
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in CONTROL])
-    return made
+    words = ["call:", "▁press", "machine", "pressure", "remark", "mill", "saw", "belt", "oven", "rpm", "set_"]
+    beginnings = {word[:end] for word in words for end in range(2, len(word) + 1)}
+    while len(beginnings) < tokens:
+        word = "▁" * dice.randrange(2) + "".join(dice.choices(SYLLABLES, k=dice.randint(1, 5)))
+        words.append(word)
+        beginnings.update(word[:end] for end in range(2, len(word) + 1))
+    return tuple(words)
 
 
 if __name__ == "__main__":
