@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from streamd import models
 from streamd.core.route import Role, Rules
 from streamd.engines.base import EngineSpec
-from streamd.errors import ConfigError, UnavailableError
+from streamd.errors import UnavailableError
 from streamd.settings import RecogniseStage, RouteStage, Settings
 
 ENGLISH = "en"  # what Whisper translates into
@@ -74,12 +74,10 @@ def _both(settings: Settings, gemma: EngineSpec) -> Hearing:
 
 
 def second_spec(settings: Settings) -> EngineSpec | None:
-    """What the worker of the second pass builds; None where there is none. Raises as hearing, and ConfigError."""
+    """What the worker of the second pass builds; None where there is none. Raises as hearing."""
     stage, engines = settings.pipeline.revise, settings.engines
     if not stage.model:
         return None
-    if stage.model == engines.whisper.model and settings.pipeline.recognise.engine in ("auto", "whisper"):
-        raise ConfigError(f"the stage [revise] needs another model than {stage.model}, which hears everything already")
     options = engines.whisper.model_dump(include={"compute_type", "device"}) | {
         "model_path": str(models.locate(stage.model, settings.models)),
         "threads": stage.threads,

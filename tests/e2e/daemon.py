@@ -184,7 +184,7 @@ class Lines:
 
 
 def streamd(
-    folder: Path, command: str, *arguments: str | Path, model: Path | None = None
+    folder: Path, command: str, *arguments: str | Path, model: Path | None = None, patience_s: float = PATIENCE_S
 ) -> subprocess.CompletedProcess[str]:
     """A command that comes to its end by itself."""
     return subprocess.run(
@@ -194,7 +194,7 @@ def streamd(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=patience_s,
     )
 
 

@@ -27,6 +27,7 @@ NAME = "austen_0890"
 READ = recording(NAME)
 SOUND = READ.pcm.tobytes()
 WHOLE = ("--set", "pipeline.recognise.partials=false")  # each utterance is heard once: nothing depends on timing
+RANDOM = tuple(np.random.default_rng(0).integers(1, 16_000, 500).tolist())  # bytes
 MOST_ERRORS = 0.25  # of the words of a recording: tiny.en mishears some
 A_FEW_WORDS = 0.2  # of them may differ where the samples do
 
@@ -57,8 +58,8 @@ async def said(daemon: Daemon, sound: bytes, sizes: tuple[int, ...] = (8_000,), 
 
 @pytest.mark.parametrize(
     "sizes",
-    [(1,) * 1_000 + (3_999,), (7, 333), (1, 7, 333, 4_001), (len(SOUND),)],
-    ids=["single bytes", "small", "odd", "all at once"],
+    [(1,) * 1_000 + (3_999,), (7, 333), (1, 7, 333, 4_001), RANDOM, (len(SOUND),)],
+    ids=["single bytes", "small", "odd", "random", "all at once"],
 )
 async def test_a_socket_and_a_file_give_the_same_words(room: Daemon, sizes: tuple[int, ...]) -> None:
     expected = await from_file(room)
