@@ -78,6 +78,7 @@ def test_gemma_gets_its_folder_and_options(tmp_path: Path) -> None:
         "threads": 3,
         "frames_per_call": 0,
         "carry_over": True,
+        "piece_s": 8.0,
         "tool_margin": 0.0,
     }
 
