@@ -96,12 +96,22 @@ def test_a_folder_need_not_say_what_it_expects(folder: Path) -> None:
     assert Tokens(folder).marks == TOKENS.marks
 
 
+@pytest.mark.parametrize("text_config", [None, [], {"vocab_size": None}])
+def test_what_it_does_not_say_is_not_compared(folder: Path, text_config: object) -> None:
+    change(folder / "config.json", lambda content: content.update(text_config=text_config))
+    assert Tokens(folder).marks == TOKENS.marks
+
+
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
         ("tokenizer.json", None, "tokenizer.json is missing"),
         ("tokenizer.json", '{"version": "1.0", ', "tokenizer.json is cut short"),
+        ("tokenizer.json", '{"a": 1}', "tokenizer.json is no tokenizer"),
+        ("tokenizer.json", '{"model": {"type": "BPE"}}', "tokenizer.json is no tokenizer"),
+        ("tokenizer.json", "{nonsense}", "tokenizer.json is no JSON"),
         ("config.json", "{", "config.json is no JSON"),
+        ("config.json", "[]", "config.json is no JSON object"),
     ],
 )
 def test_files_that_are_not_whole_are_named(folder: Path, file: str, content: str | None, complaint: str) -> None:

@@ -98,10 +98,24 @@ class Tokens:
 def _open(file: Path) -> Tokenizer:
     if not file.is_file():
         raise UnavailableError(f"{file} is missing; fetch it with `streamd models pull`")
-    text = file.read_text()
-    if not text.rstrip().endswith("}"):
+    content = file.read_bytes()
+    if not content.rstrip().endswith(b"}"):
         raise UnavailableError(f"{file} is cut short; fetch it again with `streamd models pull`")
-    return Tokenizer.from_str(text)
+    model = _table(file, content).get("model")
+    if not isinstance(model, dict) or "vocab" not in model:  # the library's own error would be of no class of its own
+        raise UnavailableError(f"{file} is no tokenizer; fetch it again with `streamd models pull`")
+    return Tokenizer.from_str(content.decode())
+
+
+def _table(file: Path, content: bytes) -> dict[str, Any]:
+    """A JSON object. Raises UnavailableError, naming the file, if it is something else."""
+    try:
+        table = json.loads(content)
+    except ValueError as error:
+        raise UnavailableError(f"{file} is no JSON ({error}); fetch it again with `streamd models pull`") from error
+    if not isinstance(table, dict):
+        raise UnavailableError(f"{file} is no JSON object; fetch it again with `streamd models pull`")
+    return table
 
 
 def _is_control(text: str) -> bool:
@@ -113,12 +127,11 @@ def _compare(file: Path, marks: Marks, size: int) -> None:
     """config.json says which tokens the graphs know. Raises UnavailableError, naming the token, if they differ."""
     if not file.is_file():
         return
-    try:
-        config: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UnavailableError(f"{file} is no JSON ({error}); fetch it again with `streamd models pull`") from error
-    text = config.get("text_config") or {}
-    if (vocabulary := text.get("vocab_size", size)) < size:
+    config = _table(file, file.read_bytes())
+    text = config.get("text_config")
+    text = text if isinstance(text, dict) else {}
+    vocabulary = text.get("vocab_size")
+    if isinstance(vocabulary, int) and vocabulary < size:
         raise UnavailableError(
             f"{file.parent / 'tokenizer.json'} has {size} tokens, the model {vocabulary}: they are not of one model"
         )
