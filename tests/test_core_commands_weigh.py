@@ -16,7 +16,7 @@ from tests.packs import press_line
 GRAMMAR = Grammar(press_line())
 WEIGHTS = Weights(
     margin=1.0, word=2.0, stray=-8.0, constant=0.0,
-    askable=0.5, askable_gap=6.0,
+    askable=0.5, askable_gap=6.0, askable_ending=-0.5,
     certain=0.99, least_margin=2.0, most_gap=3.0, most_shortfall=4.0, least_ending=0.2,
 )  # fmt: skip
 
@@ -88,6 +88,11 @@ def test_where_more_was_said_it_is_asked_about() -> None:
     found = weighed(begun, {"Set press two to 95.": -0.5})
     assert sentence(found) == "set press 2 to 95"
     assert not found.sure
+
+
+def test_where_much_more_was_said_it_is_no_command() -> None:
+    begun = {text: reading(text, chance, ending=-0.6) for text, chance in CLEAR.items()}
+    assert reason(weighed(begun, {"Set press two to 95 no wait.": -3.0})) == "more was said than “set press 2 to 95”"
 
 
 def test_in_noise_in_which_something_else_was_heard_too_it_is_asked_about() -> None:

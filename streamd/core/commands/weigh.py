@@ -31,6 +31,7 @@ class Weights:
     constant: float
     askable: float  # a certainty …
     askable_gap: float
+    askable_ending: float
     certain: float  # … and what a command that is done has to have beside
     least_margin: float
     most_gap: float
@@ -40,7 +41,7 @@ class Weights:
 
 CALIBRATED = Weights(
     margin=0.5, word=2.0, stray=-3.0, constant=3.6,
-    askable=0.2, askable_gap=10.0,
+    askable=0.2, askable_gap=10.0, askable_ending=-0.3,
     certain=0.98, least_margin=2.0, most_gap=5.0, most_shortfall=3.3, least_ending=0.05,
 )  # fmt: skip
 """For the model base, from 120 orders at six levels of noise, the same with the value that was said taken out of the
@@ -100,9 +101,17 @@ def weigh(heard: Comparison, grammar: Grammar, language: str, weights: Weights =
     best = meanings[0]
     scores = _scores(best, meanings[1:], heard, weights)
     near = tuple(r.text.strip() for r in heard.free if r.log_probability > best.log_probability - NEAR)
-    if scores.certainty < weights.askable or scores.gap > weights.askable_gap:
-        return Weighed(Rejection(_doubt(scores, meanings)), sure=False, texts=near, scores=scores)
+    if not _is_askable(scores, weights):
+        return Weighed(Rejection(_doubt(scores, meanings, weights)), sure=False, texts=near, scores=scores)
     return Weighed(best.match, sure=_is_sure(scores, weights), texts=near, scores=scores)
+
+
+def _is_askable(scores: Scores, weights: Weights) -> bool:
+    return (
+        scores.certainty >= weights.askable
+        and scores.gap <= weights.askable_gap
+        and scores.ending >= weights.askable_ending
+    )
 
 
 def _is_sure(scores: Scores, weights: Weights) -> bool:
@@ -115,8 +124,10 @@ def _is_sure(scores: Scores, weights: Weights) -> bool:
     )
 
 
-def _doubt(scores: Scores, meanings: Sequence[_Meaning]) -> str:
+def _doubt(scores: Scores, meanings: Sequence[_Meaning], weights: Weights) -> str:
     """Why the best meaning is not even asked about."""
+    if scores.ending < weights.askable_ending:
+        return f"more was said than “{meanings[0].match.sentence}”"
     if len(meanings) > 1 and scores.margin < MUCH:
         return f"this could be {shown(meanings[0].match)} or {shown(meanings[1].match)}"
     if scores.gap > MUCH:
