@@ -4,7 +4,7 @@ The daemon hears a recording of a command over and over, at the pace of the soun
 are, beside each other: when its final came, when its `dispatched` was in the journal, and when the target had it, each
 since the last word as the recogniser times it; and how long each call of the recogniser took, and the comparison with
 the sentences (a final is often the last partial: it is made while the speaker pauses). It starts `streamd run` with the
-pipeline `commands`, by="sound" and by="text".
+pipeline `commands`, by="sound" and by="text". TIMES is 10 at the most: no connection of the tests lasts longer.
 """
 
 from __future__ import annotations

@@ -299,7 +299,7 @@ async def test_what_was_done_is_taken_back_once_it_is_confirmed(room: Room) -> N
 async def test_what_can_not_be_taken_back_is_told(room: Room) -> None:
     room.say("undo that")
     await room.until("rejected")
-    assert room.told[0].reason == "nothing was done in the last 60 s that could be taken back"
+    assert room.told[0].reason == "no command of the last 60 s is known that could be taken back"
     room.outcome = Outcome(False, "it said no")
     room.say("fan on")
     await until(lambda: room.states_told[-1:] == ["failed"])

@@ -58,7 +58,7 @@ def test_it_is_always_asked_first(risk: str) -> None:
 
 def test_what_can_not_be_taken_back() -> None:
     past = Past()
-    assert past.undo(0) == "nothing was done in the last 60 s that could be taken back"
+    assert past.undo(0) == "no command of the last 60 s is known that could be taken back"
     past.sent(request(undo=False), 0)
     assert past.undo(1) == "the definition of light has no undo"
     past.sent(request(), 0)

@@ -44,7 +44,7 @@ class Past:
     def undo(self, now_ms: int) -> Request | str:
         """What takes the last command back, or why nothing does. Who said so, when and where is still the former's."""
         if self._last is None or now_ms - self._last[1] > WITHIN_MS:
-            return f"nothing was done in the last {WITHIN_MS // 1000} s that could be taken back"
+            return f"no command of the last {WITHIN_MS // 1000} s is known that could be taken back"
         request = self._last[0]
         command = request.command
         if command.undo is None:
