@@ -41,6 +41,10 @@ from streamd.transcriber import Reading
 LIKE_PERCENT = 75
 """So like a command's sentence must a text be for readers to be told that it is none."""
 
+MOST_LISTED = 100_000
+"""Values of lists, at every place where they may be said, up to which sentences are compared with the sound: beyond it,
+making that ready takes many seconds, and with a hundred times as many it takes minutes and gigabytes."""
+
 LONGEST_BYTES = 20 * 32_000
 """A longer sound is no command, and would cost time."""
 
@@ -109,12 +113,14 @@ class BySound:
         self._numbers = count(1)
         self._choices = [
             Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
-            for tag in grammar.languages
+            for tag in (() if _too_large(grammar) else grammar.languages)
         ]
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:
             return Understood(Decision(Verdict.REJECT, "too long for a command"), (reading.final.text,))
+        if not self._choices:
+            return unsure(await self._text(reading))
         try:
             heard = await self._ear.compare(f"command {next(self._numbers)}", reading.pcm, self._choices)
         except EngineFailed as error:
@@ -133,6 +139,18 @@ class BySound:
         scores = asdict(best.scores) if best.scores else {}
         shown = nearest if nearest and _like(text, nearest, tag) else None
         return Understood(decision, best.texts or (text,), shown, scores)
+
+
+def _too_large(grammar: Grammar) -> bool:
+    largest = max(map(grammar.listed, grammar.languages))
+    if largest > MOST_LISTED:
+        _log.warning(
+            "sentences are not compared with the sound, so that everything is asked about: lists have %d values where "
+            "they may be said, of %d at the most; use them in fewer sentences, or set pipeline.commands.by to text",
+            largest,
+            MOST_LISTED,
+        )
+    return largest > MOST_LISTED
 
 
 class Chooses(Protocol):

@@ -145,6 +145,22 @@ async def test_without_an_answer_the_text_is_asked_about(deaf: BySound) -> None:
     assert (await deaf(said("We had eggs."))).decision.verdict is Verdict.REJECT
 
 
+async def test_of_a_very_large_grammar_the_text_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streamd.orders.MOST_LISTED", 1)
+    lamps = {
+        "name": "lamp",
+        "sentences": {"en": ["{lamp} on", "light {lamp}"]},
+        "params": {"lamp": {"enum": ["a", "b"]}},
+    }
+    lamp = Grammar(Pack.model_validate({"commands": {"lamp": lamps | {"safety": {"risk": "low"}}}}))
+    assert lamp.listed("en") == 4
+    understood = await BySound(lamp, NoEar(fails=True))(said("light b"))
+    assert understood.decision.verdict is Verdict.CONFIRM
+    assert "lists have 4 values where they may be said, of 1 at the most" in caplog.text
+
+
 async def test_a_long_sound_is_no_command(deaf: BySound) -> None:
     understood = await deaf(said("Go forward ten meters.", seconds=20.1))
     assert (understood.decision.verdict, understood.decision.reason) == (Verdict.REJECT, "too long for a command")

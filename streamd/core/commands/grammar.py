@@ -126,6 +126,11 @@ class Grammar:
         said = self._languages[language].say(index)
         return None if said is None or _refused(said) else said
 
+    def listed(self, language: str) -> int:
+        """Values of lists in all sentences of a language, counted at every place where they may be said."""
+        slots = (slot for node in self.network(language).nodes for slot in node.slots)
+        return sum(slot.source.size for slot in slots if isinstance(slot.source, Listed))
+
     def vocabulary(self, language: str) -> tuple[str, ...]:
         """Every word that sentences of a language are made of, without numbers."""
         return self._languages[language].vocabulary
