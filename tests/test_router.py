@@ -256,6 +256,23 @@ async def test_an_engine_that_can_t_keep_up_is_relieved_until_it_has_rested() ->
     assert [(await pair.say(3, seconds)).engine for seconds in (1, 2)] == ["gemma", "gemma"]
 
 
+async def test_sound_counts_for_the_engine_that_heard_it() -> None:
+    """Also where another one is chosen while a call is under way."""
+    pair = await started()
+    pair.long.become("respawning")
+    pair.short.took_s, pair.long.took_s = 8.0, 5.0
+    await pair.say(1, 4)
+    pair.short.may_answer.clear()
+    call = asyncio.create_task(pair.say(1, 5))
+    await until(lambda: len(pair.short.calls) == 2)
+    pair.long.become("ready")
+    pair.short.may_answer.set()
+    assert (await call).engine == "gemma"
+    assert pair.router.health(S, pair.clock()).speed == pytest.approx((0.8 * 8.0 + 8.0) / (0.8 * 4.0 + 1.0))
+    assert (await pair.say(1, 10)).engine == "whisper"
+    assert pair.router.health(L, pair.clock()).speed == 0.5
+
+
 async def test_who_waits_for_finals_is_not_kept_waiting() -> None:
     pair = await started()
     pair.short.took_s = 0.7

@@ -132,7 +132,7 @@ class Route:
         self, role: Role, utterance_id: str, pcm: bytes, last: bool, context: Context, *, may_move: bool
     ) -> Hypothesis | None:
         """One engine's answer; None if its worker went and another engine can hear."""
-        began_s = self._engines.clock()
+        began_s, heard_bytes = self._engines.clock(), self._heard_bytes
         self._moves = False
         call = asyncio.ensure_future(self._engines.hosts[role].advance(utterance_id, pcm, last, context))
         self._call = (role, call) if may_move else None
@@ -145,8 +145,9 @@ class Route:
         finally:
             self._call = None
         now_s = self._engines.clock()
-        new_bytes, self._heard_bytes = len(pcm) - self._heard_bytes, len(pcm)
-        self._engines.vitals[role].worked(now_s - began_s, new_bytes / BYTES_A_SECOND, now_s)
+        self._engines.vitals[role].worked(now_s - began_s, (len(pcm) - heard_bytes) / BYTES_A_SECOND, now_s)
+        if self._choice.role is role:  # another engine, chosen during the call, has heard nothing yet
+            self._heard_bytes = len(pcm)
         return hypothesis
 
     def _why(self, unanswered: Mapping[Role, EngineFailed]) -> str:
