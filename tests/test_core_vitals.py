@@ -59,22 +59,34 @@ def test_a_speed_that_was_too_slow_is_forgotten_after_ever_longer_rests() -> Non
     now_s = 0.0
     for rest_s in (100.0, 200.0, 400.0, 800.0, 1_600.0, 1_600.0):
         vitals.worked(9.0, 1.0, now_s)
+        vitals.forgive(now_s + rest_s - 0.1)
         assert vitals.health(now_s + rest_s - 0.1).speed == pytest.approx(9.32 / 1.8)
         now_s += rest_s
+        vitals.forgive(now_s)
         assert vitals.health(now_s).speed == 0.4
     vitals.worked(0.2, 1.0, now_s)
     vitals.worked(9.0, 1.0, now_s)
+    vitals.forgive(now_s + 100.0)
     assert vitals.health(now_s + 100.0).speed == 0.4
+
+
+def test_a_look_changes_nothing() -> None:
+    vitals = Vitals(RULES)
+    vitals.worked(2.0, 1.0, 0.0)
+    assert [vitals.health(now_s).speed for now_s in (1_000.0, 99.0)] == [2.0, 2.0]
 
 
 def test_what_was_slow_at_load_stays_so() -> None:
     vitals = Vitals(RULES)
     vitals.worked(2.0, 1.0, 0.0)
     vitals.loaded()
+    vitals.forgive(1e6)
     assert vitals.health(1e6).speed == 2.0
 
 
 def test_without_a_measure_at_load_nothing_is_known_after_a_rest() -> None:
     vitals = Vitals(RULES)
+    vitals.forgive(100.0)
     vitals.worked(2.0, 1.0, 0.0)
+    vitals.forgive(100.0)
     assert vitals.health(100.0).speed is None

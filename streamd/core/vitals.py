@@ -50,18 +50,18 @@ class Vitals:
 
     def health(self, now_s: float) -> Health:
         """The facts, `now_s` being now."""
-        if self._speed is not None and self._speed >= self._rules.quick:
-            self._forget(now_s)
         steady_s = inf if self._fault_s is None else now_s - self._fault_s
         return Health(self._state, steady_s, self._speed)
 
-    @property
-    def _speed(self) -> float | None:
-        return self._work_s / self._sound_s if self._sound_s else None
-
-    def _forget(self, now_s: float) -> None:
-        """It was slow, and has rested since: what it did at load counts again. The next rest would be longer."""
+    def forgive(self, now_s: float) -> None:
+        """If it was slow and has rested since, what it did at load counts again. The next rest would be longer."""
+        if self._speed is None or self._speed < self._rules.quick:
+            return
         if now_s - self._measured_at_s < self._rest_s or (self._work_s, self._sound_s) == self._at_load:
             return
         self._work_s, self._sound_s = self._at_load
         self._rest_s = min(2 * self._rest_s, self._LONGEST_REST * self._rules.rest_s)
+
+    @property
+    def _speed(self) -> float | None:
+        return self._work_s / self._sound_s if self._sound_s else None

@@ -137,6 +137,11 @@ class Engines:
         """The facts about an engine; absent if nobody fills that role."""
         return self.vitals[role].health(now_s) if role in self.vitals else Health()
 
+    def forgive(self, now_s: float) -> None:
+        """Engines that have rested may be tried again: see Vitals."""
+        for vitals in self.vitals.values():
+            vitals.forgive(now_s)
+
     def switched(self, session: str, role: Role, reason: Reason, note: str) -> None:
         """Another engine hears this session from now on."""
         _log.info("engine session=%s: %s", session, note)

@@ -112,6 +112,7 @@ class Route:
         )
 
     def _decide(self, waiting: int = 0, unanswered: frozenset[Role] = frozenset(), *, opening: bool = False) -> Choice:
+        self._engines.forgive(self._engines.clock())
         facts = self._facts(waiting, unanswered, opening=opening)
         before, choice = self._last, choose(facts, self._last, self._engines.rules)
         self._last = choice
