@@ -154,14 +154,19 @@ def test_mcp(tmp_path: Path) -> None:
     schema = {"type": "object", "properties": PROPERTIES, "required": ["press"]}
     tools = [
         {"name": "read_speed", "inputSchema": schema, "annotations": {"readOnlyHint": True, "idempotentHint": True}},
-        {"name": "press.stop", "description": "Stops it."},
+        {"name": "press.stop", "description": "Stops it.", "annotations": {"readOnlyHint": False}},
+        {"name": "wipe", "description": "Wipes all.", "annotations": {"destructiveHint": True, "title": "Wipe"}},
     ]
     for text in ({"result": {"tools": tools}}, {"tools": tools}, tools):
         grammar = imported("mcp", json.dumps(text), tmp_path)
         assert meaning(grammar, "press stop") == ("press.stop", {})
-        assert grammar.pack.commands["press.stop"].safety.risk == "confirm"
-        safety = grammar.pack.commands["read_speed"].safety
-        assert (safety.risk, safety.idempotent) == ("read", True)
+        safety = [command.safety for command in grammar.pack.commands.values()]
+        assert [(safe.risk, safe.idempotent) for safe in safety] == 3 * [("confirm", False)]
+        assert [command.description for command in grammar.pack.commands.values()] == [
+            "read speed (says its server: changes nothing, may be repeated)",
+            "Stops it.",
+            "Wipes all. (says its server: destroys)",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from streamd.commands.imports.shared import Data
 from streamd.core.commands.params import ENFORCED, SAID, TYPES
 from streamd.errors import ConfigError
 
+_HINTS = {"readOnlyHint": "changes nothing", "destructiveHint": "destroys", "idempotentHint": "may be repeated"}
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_.\-]+")
 
 
@@ -28,25 +29,37 @@ def openai(text: str, name: str) -> Data:
     for tool in tools:
         function = tool.get("function", tool)
         schema = function.get("parameters") or {}
-        commands[function["name"]] = _tool(function["name"], function.get("description", ""), schema, {}, name)
+        commands[function["name"]] = _tool(function["name"], function.get("description", ""), schema, name)
     return {"language": "en", "commands": commands}
 
 
 def mcp(text: str, name: str) -> Data:
-    """https://modelcontextprotocol.io/specification/server/tools: the result of tools/list, or its `tools`."""
+    """https://modelcontextprotocol.io/specification/server/tools: the result of tools/list, or its `tools`.
+
+    What a server says of a tool's effects is passed on to whoever edits the pack, and decides nothing.
+    """
     data = _json(text, name)
     if isinstance(data, dict):
         data = data.get("result", data)
     tools = data.get("tools", [data]) if isinstance(data, dict) else data
     commands = {}
     for tool in tools:
-        hints = tool.get("annotations") or {}
         title = tool["name"]
-        commands[title] = _tool(title, tool.get("description", ""), tool.get("inputSchema") or {}, hints, name)
+        commands[title] = _tool(title, _described(tool), tool.get("inputSchema") or {}, name)
     return {"language": "en", "commands": commands}
 
 
-def _tool(title: str, description: str, schema: Data, hints: Data, name: str) -> Data:
+def _described(tool: Data) -> str:
+    """Its description, and the hints of its server."""
+    described: str = tool.get("description", "")
+    hints = tool.get("annotations") or {}
+    said = [words for hint, words in _HINTS.items() if hints.get(hint) is True]
+    if not said:
+        return described
+    return f"{described or _spoken(tool['name'])} (says its server: {', '.join(said)})"
+
+
+def _tool(title: str, description: str, schema: Data, name: str) -> Data:
     """A tool says nothing of how it is spoken: its name and those of its parameters are a beginning."""
     required = schema.get("required", [])
     params, said = {}, _spoken(title)
@@ -54,10 +67,7 @@ def _tool(title: str, description: str, schema: Data, hints: Data, name: str) ->
         params[slot] = _tool_param(slot, body, title, name) | ({} if slot in required else {"optional": True})
         spoken = f"{_spoken(slot)} {{{slot}}}"
         said += f" {spoken}" if slot in required else f" [{spoken}]"
-    safety: Data = {"risk": "read"} if hints.get("readOnlyHint") else {"risk": "confirm"}
-    if hints.get("idempotentHint"):
-        safety["idempotent"] = True
-    return {"description": description, "sentences": [said], "params": params, "safety": safety}
+    return {"description": description, "sentences": [said], "params": params, "safety": {"risk": "confirm"}}
 
 
 def _tool_param(slot: str, body: Data, title: str, name: str) -> Data:
