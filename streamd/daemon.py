@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -90,9 +90,10 @@ async def _live(
     async with contextlib.AsyncExitStack() as stack:
         thread = stack.enter_context(contextlib.closing(OneThread()))
         journal = await stack.enter_async_context(_journal(settings, thread))
-        router = _router(specs[0], settings, metrics, lambda: hub.engine_changed())
+        heard_by = _told_of_tools(specs[0], shared)
+        router = _router(heard_by, settings, metrics, lambda: hub.engine_changed())
         stack.push_async_callback(router.close)
-        _read_orders_twice(shared, specs[0], router)
+        _read_orders_twice(shared, heard_by, router)
         second = _second(specs[1], settings) if specs[1] else None
         if second is not None:
             stack.push_async_callback(second.close)
@@ -148,11 +149,20 @@ async def _journal(settings: Settings, thread: OneThread) -> AsyncIterator[Journ
         await thread.run(journal.close)
 
 
+def _told_of_tools(wanted: Hearing, shared: Orders | None) -> Hearing:
+    """The same engines; those that call tools know from their start which commands there are."""
+    if shared is None:
+        return wanted
+    tools = shared.tools
+    specs = {role: replace(spec, tools=tools) if spec.kind == "gemma" else spec for role, spec in wanted.specs.items()}
+    return replace(wanted, specs=specs)
+
+
 def _read_orders_twice(shared: Orders | None, wanted: Hearing, router: Router) -> None:
     """Where an engine that calls tools is among those that hear, risky commands need its agreement."""
     for role, spec in wanted.specs.items():
         host = router.hosts[role]
-        if shared is not None and shared.tools and spec.kind == "gemma" and isinstance(host, EngineHost):
+        if shared is not None and spec.tools and isinstance(host, EngineHost):
             shared.understand = Seconded(shared.understand, host, shared.tools)
 
 

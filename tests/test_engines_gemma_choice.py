@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from streamd.core.audio import Pcm
 from streamd.core.tools.tool import Tool
 from streamd.engines.base import CallsTools, Context, EngineSpec
 from streamd.engines.gemma import build
+from streamd.engines.gemma.calls import Guide
 from streamd.engines.gemma.choice import INSTRUCTION, SETS, UTTERANCES, Choice
 from streamd.engines.gemma.decoder import Decoder
 from streamd.engines.gemma.encoder import encoder
@@ -141,6 +143,22 @@ def test_the_prompt_of_a_set_of_tools_is_read_once(choice: Choice, monkeypatch: 
         read.clear()
         choice.decide("u", SOUND, tools)
         assert read == times * [len(choice.before(tools))] + [len(PROMPT.behind)]
+
+
+def test_an_engine_that_is_prepared_makes_nothing_for_its_first_choice(
+    engine: GemmaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def guide(file: Path) -> Guide:
+        made.append(file)
+        return Guide(file)
+
+    monkeypatch.setattr("streamd.engines.gemma.choice.Guide", guide)
+    engine.prepare(TOOLS)
+    monkeypatch.setattr(Choice, "before", lambda *_: pytest.fail("the tools are read again"))
+    engine.decide("u", SOUND, TOOLS, Context())
+    assert made == [MODEL / "tokenizer.json"]
 
 
 @pytest.mark.parametrize("samples", [0, 1, 160, 16_000])

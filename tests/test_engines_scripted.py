@@ -118,6 +118,7 @@ def test_an_utterance_may_ask_for_a_call() -> None:
     for utterance in ("u", "v"):
         hear(engine, 1, utterance, last=True)
     sound = np.zeros(16_000, np.int16)
+    engine.prepare([Tool("light", "", on)])
     asked = engine.decide("u", sound, [Tool("light", "", on)], Context())
     assert (asked.call, asked.margin, asked.problem) == (ToolCall("light", {"on": True}), 5.0, None)
     assert engine.decide("v", sound, [Tool("light", "", on)], Context()).call is None

@@ -40,7 +40,7 @@ from streamd.engines.pipe import (
     pack,
 )
 from streamd.engines.worker import Worker
-from streamd.errors import UnavailableError
+from streamd.errors import ConfigError, UnavailableError
 from tests.gate import Gate
 
 SECOND = bytes(32_000)
@@ -116,10 +116,32 @@ def test_tools_are_chosen_from(daemon: Channel) -> None:
     assert (reply.call, reply.decision.call) == (1, ToolCall("stop", {}))
 
 
+def test_an_engine_is_prepared_for_its_tools_before_it_is_ready(
+    daemon: Channel, fake: Callable[[Callable[..., object]], EngineSpec], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where that can't be done there are captions all the same."""
+    told: list[object] = []
+
+    def prepare(tools: object) -> None:
+        told.append(tools)
+        if len(told) > 1:
+            raise ConfigError("tool stop: no")
+
+    engine = SimpleNamespace(name="fake", warm_up=lambda: None, prepare=prepare, decide=lambda: None)
+    spec = fake(lambda _: engine)
+    loaded(daemon, spec)
+    assert told == []
+    loaded(daemon, replace(spec, tools=(Tool("stop", ""),)))
+    assert told == [(Tool("stop", ""),)]
+    loaded(daemon, replace(spec, tools=(Tool("stop", ""),)))
+    assert "no tool can be chosen: tool stop: no" in caplog.text
+
+
 def test_an_engine_that_cannot_call_tools(
     daemon: Channel, fake: Callable[[Callable[..., object]], EngineSpec], caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaded(daemon, fake(lambda _: SimpleNamespace(name="deaf", warm_up=lambda: None)))
+    spec = fake(lambda _: SimpleNamespace(name="deaf", warm_up=lambda: None))
+    loaded(daemon, replace(spec, tools=(Tool("stop", ""),)))
     daemon.send(Decide(1, "u", SECOND, (Tool("stop", ""),), Context()))
     assert daemon.receive() == Failed(1, "UnavailableError", "engine deaf can't call tools: use Gemma")
     assert "engine failed in the choice among 1 tools for utterance u of 16000 samples" in caplog.text

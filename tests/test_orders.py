@@ -244,7 +244,10 @@ def test_where_gemma_hears_it_has_to_agree(tmp_path: Path, kind: str, wanted: bo
     assert shared is not None
     spec = EngineSpec(kind)
     for subject in (shared, None):  # a daemon without commands needs nothing
-        daemon._read_orders_twice(subject, Hearing({Role.LONG: spec}, kind), router(spec))
+        told = daemon._told_of_tools(Hearing({Role.LONG: spec}, kind), subject)
+        seconds = subject is not None and kind == "gemma" and wanted
+        assert [bool(spec.tools) for spec in told.specs.values()] == [seconds]
+        daemon._read_orders_twice(subject, told, router(spec))
     assert isinstance(shared.understand, Seconded) is (kind == "gemma" and wanted)
 
 

@@ -83,6 +83,10 @@ class Engine(Protocol):
 class CallsTools(Protocol):
     """What an engine also implements if its model can call tools."""
 
+    def prepare(self, tools: Sequence[Tool]) -> None:
+        """Pay what the first choice among `tools` costs more than later ones. Raises as `decide`."""
+        ...
+
     def decide(self, utterance_id: str, pcm: Pcm, tools: Sequence[Tool], context: Context) -> ToolDecision:
         """Which of `tools` an utterance asks for, if any. Meant for when its last call was answered.
 
@@ -113,3 +117,4 @@ class EngineSpec:
     options: dict[str, object] = field(default_factory=dict)
     threads: int = 1  # calls that the worker serves at a time, for different utterances
     niceness: int = 0  # how far the worker's process stands back behind others (see nice(2))
+    tools: tuple[Tool, ...] = ()  # that it will be asked to choose from, where its engine can: it is prepared for them

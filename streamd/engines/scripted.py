@@ -246,6 +246,9 @@ class ScriptedEngine:
         language = context.language or (likeliest(weigh(context.languages, heard)) if heard.probabilities else None)
         return Hypothesis(tuple(words), self.name, language, heard_s, {"decoder": took_ms}, heard, thorough=thorough)
 
+    def prepare(self, tools: Sequence[Tool]) -> None:
+        """See CallsTools.prepare. No choice costs anything here."""
+
     def decide(
         self,
         utterance_id: str,

@@ -40,7 +40,7 @@ from streamd.engines.pipe import (
     Unavailable,
     Unknown,
 )
-from streamd.errors import StreamdError, UnavailableError
+from streamd.errors import ConfigError, StreamdError, UnavailableError
 
 log = logging.getLogger("streamd.worker")
 
@@ -95,6 +95,7 @@ class Worker:
         started = time.perf_counter()
         engine = build(spec)
         engine.warm_up()
+        _prepare(engine, spec)
         self._engine = engine
         return Ready(engine.name, 1_000 * (time.perf_counter() - started))
 
@@ -115,6 +116,16 @@ def build(spec: EngineSpec) -> Engine:
     module = import_module(f"streamd.engines.{spec.kind}")
     engine: Engine = module.build(spec.options)
     return engine
+
+
+def _prepare(engine: Engine, spec: EngineSpec) -> None:
+    """Get ready for the tools, while nobody waits for a choice. Captions do without them."""
+    if not spec.tools or not isinstance(engine, CallsTools):
+        return
+    try:
+        engine.prepare(spec.tools)
+    except ConfigError as error:
+        log.warning("no tool can be chosen: %s", error)
 
 
 def _advance(engine: Engine, request: Advance) -> Reply:

@@ -7,9 +7,10 @@
     <|turn>model
     <|tool_call>call:…<tool_call|>          or none<turn|>
 
-The prompt up to the sound is read once for a set of tools, the encoder's soft tokens are those of the caption. So a
-choice costs the language model's pass over the sound, one over the six tokens behind it, and one for each token of the
-call that the grammar does not force. Captions are not made behind this prompt: tools in it would change them.
+The prompt up to the sound is read once for a set of tools, at best before anybody speaks; the encoder's soft tokens are
+those of the caption. So a choice costs the language model's pass over the sound, one over the six tokens behind it, and
+one for each token of the call that the grammar does not force. Captions are not made behind this prompt: tools in it
+would change them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Choice:
     ) -> ToolDecision:
         """See CallsTools.decide. Where no frame is louder than `quiet` (mean log-mel) the model is not asked."""
         started = time.perf_counter()
-        calls, prompt = self._prepared(tools)
+        calls, prompt = self.prepare(tools)
         prepared = time.perf_counter()
         with self._keeping:
             heard = self._heard.get(utterance_id)
@@ -97,8 +98,8 @@ class Choice:
         declared = "".join(map(declaration, tools))  # their schemas hold no control tokens: see core.tools.schema
         return self._tokens.encode(f"<bos><|turn>system\n{INSTRUCTION}{declared}<turn|>\n<|turn>user\n<|audio>")
 
-    def _prepared(self, tools: Sequence[Tool]) -> tuple[Calls, Cache]:
-        """The grammar of these tools, and the past that declares them."""
+    def prepare(self, tools: Sequence[Tool]) -> tuple[Calls, Cache]:
+        """The grammar of these tools, and the past that declares them: made once, which takes seconds."""
         key = json.dumps([[tool.name, tool.description, tool.parameters] for tool in tools])
         with self._preparing:
             if key not in self._sets:

@@ -146,6 +146,10 @@ class GemmaEngine:
         thorough = last or context.thorough
         return Hypothesis(state.words, self.name, state.ask.language, covered_s, watch.ms, thorough=thorough)
 
+    def prepare(self, tools: Sequence[Tool]) -> None:
+        """See CallsTools.prepare."""
+        self._choice.prepare(tools)
+
     def decide(
         self,
         utterance_id: str,
