@@ -32,7 +32,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from streamd.engines.gemma.graphs import SUFFIXES
+from streamd.engines.gemma.folder import SUFFIXES
 
 Array = NDArray[Any]
 FRAMES_PER_S = 25

@@ -11,7 +11,8 @@ from streamd.core.words import join
 from streamd.engines.gemma.captions import Caption, Captions, Sound, in_words, kept_tokens, timed
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.encoder import encoder
-from streamd.engines.gemma.graphs import Graph, Options, load
+from streamd.engines.gemma.folder import load
+from streamd.engines.gemma.graphs import Graph, Options
 from streamd.engines.gemma.hearing import Hearing
 from streamd.engines.gemma.prompt import Ask, Prompt
 from streamd.engines.gemma.text import Tokens

@@ -19,7 +19,8 @@ from streamd.engines.gemma.choice import INSTRUCTION, SETS, UTTERANCES, Choice
 from streamd.engines.gemma.decoder import Decoder
 from streamd.engines.gemma.encoder import encoder
 from streamd.engines.gemma.engine import GemmaEngine
-from streamd.engines.gemma.graphs import Options, load
+from streamd.engines.gemma.folder import load
+from streamd.engines.gemma.graphs import Options
 from streamd.engines.gemma.hearing import Hearing
 from streamd.engines.gemma.prompt import Prompt
 from streamd.engines.gemma.text import Tokens

@@ -10,7 +10,8 @@ import pytest
 
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.encoder import encoder
-from streamd.engines.gemma.graphs import Array, Graph, Options, load
+from streamd.engines.gemma.folder import load
+from streamd.engines.gemma.graphs import Array, Graph, Options
 from streamd.engines.gemma.greedy import Written, greedy
 from streamd.engines.gemma.hearing import Hearing
 from streamd.errors import UnavailableError

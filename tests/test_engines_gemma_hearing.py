@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from streamd.core.audio import FRAME_SAMPLES, Pcm
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.encoder import encoder
-from streamd.engines.gemma.graphs import Array, Options, load
+from streamd.engines.gemma.folder import load
+from streamd.engines.gemma.graphs import Array, Options
 from streamd.engines.gemma.hearing import Hearing
 from tests.gemma_data import MODEL, recording, reference
 

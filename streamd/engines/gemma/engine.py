@@ -19,7 +19,7 @@ from streamd.core.audio import FRAME_SAMPLES, SAMPLE_RATE, Pcm
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.core.words import HypothesisWord, is_unspaced, join, spelled_along
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
-from streamd.engines.gemma import encoder, graphs, pieces
+from streamd.engines.gemma import encoder, folder, graphs, pieces
 from streamd.engines.gemma.captions import FRAME_S, Caption, Captions, Sound, in_words, timed
 from streamd.engines.gemma.choice import Choice
 from streamd.engines.gemma.decoder import Cache, Decoder
@@ -99,22 +99,22 @@ class GemmaEngine:
     """
 
     def __init__(self, options: Options) -> None:
-        folder = Path(options.model_path)
+        path = Path(options.model_path)
         opened = graphs.Options(providers(options.provider), options.threads, options.dtype)
         self._options = options
-        self._tokens = Tokens(folder)
-        loaded = graphs.load(folder, opened)
+        self._tokens = Tokens(path)
+        loaded = folder.load(path, opened)
         self._decoder = Decoder(loaded.embed, loaded.decoder, loaded.prefill)
         _check_vocabulary(self._decoder, self._tokens, loaded.decoder.file)
         self._encoder = encoder.encoder(loaded.encoder)
         self._prompt = Prompt(self._tokens)
         self._captions = Captions(self._decoder, self._tokens, self._prompt)
-        self._choice = Choice(folder / "tokenizer.json", self._encoder, self._decoder, self._tokens, self._prompt)
+        self._choice = Choice(path / "tokenizer.json", self._encoder, self._decoder, self._tokens, self._prompt)
         self._prompts: dict[Ask, tuple[list[int], Cache]] = {}
         self._reading = threading.Lock()
         self._at_least = options.frames_per_call
         self._open: dict[str, _State] = {}
-        self.name = f"gemma {folder.name} {loaded.dtype}"
+        self.name = f"gemma {path.name} {loaded.dtype}"
         self.provider = loaded.decoder.provider
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
