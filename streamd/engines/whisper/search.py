@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamd.core.commands.hearing import PRIOR, Lattice, Reading
-from streamd.engines.whisper.decoder import NOTHING, Decoder, Float32, Part, Sound, Texts
+from streamd.engines.whisper.decoder import NOTHING, Decoder, Part, Sound, Texts
 from streamd.engines.whisper.text import Tokens
+from streamd.engines.whisper.weights import Float32
 
 JOINS = (" ", "-", ", ")
 """What may stand between two words: Whisper writes "a double-shot latte, with milk"."""
