@@ -52,3 +52,10 @@ def test_the_risk_decides_who_is_asked(safety: dict[str, Any], verdict: Verdict,
 def test_what_was_not_heard_with_certainty_is_asked_about() -> None:
     decision = decide(GRAMMAR.match("light on"), ["light on"], "en", sure=False)
     assert (decision.verdict, decision.reason) == (Verdict.CONFIRM, "it was not heard with certainty")
+
+
+@pytest.mark.parametrize(("text", "verdict"), [("note now oil", Verdict.ACCEPT), ("note now no", Verdict.REJECT)])
+def test_a_word_in_free_text_is_not_excused_by_letters_of_the_sentence(text: str, verdict: Verdict) -> None:
+    body = {"sentences": {"en": ["note now {text}"]}, "params": {"text": {"type": "string"}}, "safety": {"risk": "low"}}
+    grammar = Grammar(press_line(note={"name": "note"} | body))
+    assert decide(grammar.match(text), [text], "en").verdict is verdict

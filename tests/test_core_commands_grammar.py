@@ -133,6 +133,23 @@ def test_of_two_readings_of_one_command_the_one_with_less_free_text_counts() -> 
     assert found.params == {"text": "oil", "hour": 7}
 
 
+@pytest.mark.parametrize(
+    ("sentence", "text", "literal"),
+    [
+        ("note now {text}", "note now no", "note now"),
+        ("note {text} again {text}", "note on again on", "note again"),
+        ("{shade} note {text}", "no note no", "no note"),
+    ],
+)
+def test_words_in_wildcards_are_not_the_author_s(sentence: str, text: str, literal: str) -> None:
+    """Also where the author's words have their letters in them."""
+    params = {"text": {"type": "string"}, "shade": {"enum": ["no", "on"], "optional": True}}
+    note = {"name": "note", "sentences": {"en": [sentence]}, "params": params}
+    found = Grammar(press_line(note=note)).match(text)
+    assert isinstance(found, Match)
+    assert found.literal == literal
+
+
 def test_one_value_said_twice_has_to_be_the_same() -> None:
     lamp = {"name": "lamp", "sentences": {"en": ["lamp {on} {on} now"]}, "params": {"on": {"type": "boolean"}}}
     grammar = Grammar(press_line(lamp=lamp))

@@ -19,7 +19,7 @@ from rapidfuzz import fuzz, process
 from streamd.core.commands.definition import Command, Pack
 from streamd.core.commands.network import Draft, Network, Params, Slot, Source, TemplateError, Value
 from streamd.core.commands.params import fault, is_number
-from streamd.core.commands.sources import Anything, Free, Listed, Number, Stepped
+from streamd.core.commands.sources import Anything, Listed, Number, Stepped
 from streamd.core.commands.spoken import words
 from streamd.core.commands.templates import GrammarError, intents, template
 
@@ -38,14 +38,7 @@ class Match:
     sentence: str  # the words as the grammar has them, numbers in figures
     template: str
     language: str
-
-    @property
-    def literal(self) -> str:
-        """The words that the pack's author wrote: the sentence without what stands in wildcards."""
-        text = self.sentence
-        for value in self.params.values():
-            text = text.replace(value, "", 1) if isinstance(value, Free) else text
-        return text
+    literal: str = ""  # of what was heard: the words that the pack's author wrote, not those in wildcards
 
     @property
     def meaning(self) -> tuple[str, Params]:
@@ -205,12 +198,13 @@ class _Language:
     def matches(self, text: str) -> Iterator[Match]:
         """Everything that the whole text may mean, values outside their schema included."""
         heard = words(text, self.language)
-        for end, origin, params in self.network.walk(heard):
+        for end, origin, params, literal in self.network.walk(heard):
             if end == len(heard):
                 assert isinstance(origin, _Origin)
                 merged = _merged(origin.params, params)
                 if merged is not None:
-                    yield Match(origin.command, merged, " ".join(heard), origin.template, self.language)
+                    said, own = " ".join(heard), " ".join(literal)
+                    yield Match(origin.command, merged, said, origin.template, self.language, own)
 
     def say(self, index: int) -> Match | None:
         said, origin, params = self.network.say(index)

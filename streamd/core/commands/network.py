@@ -39,6 +39,10 @@ _WITHIN_NUMBERS = frozenset(
 _BREAK = re.compile(r"(\s+)")
 
 
+class Free(str):
+    """Words that are nobody's but the speaker's."""
+
+
 class TemplateError(ValueError):
     """A template that can't be compiled."""
 
@@ -81,26 +85,30 @@ class Network:
 
     nodes: list[Node]
 
-    def walk(self, heard: Sequence[str], start: int = 0) -> Iterator[tuple[int, object, Params]]:
-        """Everything that `heard` may be from word `start` on: the word after it, what it means, the slots' values."""
-        reached: list[dict[tuple[int, Params], None]] = [{} for _ in range(len(heard) + 1)]
-        reached[start][0, ()] = None
+    def walk(self, heard: Sequence[str], start: int = 0) -> Iterator[tuple[int, object, Params, tuple[str, ...]]]:
+        """Everything that `heard` may be from word `start` on.
+
+        The word after it, what it means, the slots' values, and the words without those that are Free.
+        """
+        reached: list[dict[tuple[int, Params], tuple[str, ...]]] = [{} for _ in range(len(heard) + 1)]
+        reached[start][0, ()] = ()
         spans: dict[tuple[int, int], list[tuple[int, Value]]] = {}
         for at in range(start, len(heard) + 1):
-            for number, params in reached[at]:
+            for (number, params), literal in reached[at].items():
                 node = self.nodes[number]
                 for meaning in node.ends:
-                    yield at, meaning, params
+                    yield at, meaning, params, literal
                 if at == len(heard):
                     continue
                 for to in node.words.get(heard[at], ()):
-                    reached[at + 1][to, params] = None
+                    reached[at + 1][to, params] = (*literal, heard[at])
                 for slot in node.slots:
                     key = (id(slot.source), at)
                     if key not in spans:
                         spans[key] = list(slot.source.spans(heard, at))
                     for end, value in spans[key]:
-                        reached[end][slot.to, (*params, (slot.name, value))] = None
+                        own = () if isinstance(value, Free) else heard[at:end]
+                        reached[end][slot.to, (*params, (slot.name, value))] = (*literal, *own)
 
     @cached_property
     def _sizes(self) -> dict[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Match
-from streamd.core.commands.sources import Free
+from streamd.core.commands.network import Free
 from streamd.core.tools.schema import SchemaError, shape
 from streamd.core.tools.tool import Tool, ToolCall, ToolDecision
 

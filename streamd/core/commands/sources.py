@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from streamd.core.commands.network import Network, Value
+from streamd.core.commands.network import Free, Network, Value
 from streamd.core.commands.params import ENFORCED
 from streamd.core.commands.spoken import is_figure, value, words
 from streamd.core.commands.units import Unit, compatible, convert
@@ -27,7 +27,7 @@ class Listed:
         return self.network.size
 
     def spans(self, heard: Sequence[str], start: int) -> Iterator[tuple[int, Value]]:
-        for end, meaning, _ in self.network.walk(heard, start):
+        for end, meaning, _, _ in self.network.walk(heard, start):
             assert isinstance(meaning, Value)
             yield end, meaning
 
@@ -35,10 +35,6 @@ class Listed:
         said, meaning, _ = self.network.say(index)
         assert isinstance(meaning, Value)
         return said, meaning
-
-
-class Free(str):
-    """Words that are nobody's but the speaker's."""
 
 
 @dataclass(frozen=True)
