@@ -209,8 +209,11 @@ class Commander:
         self._propose(request, now, facts)
 
     def _propose(self, request: Request, now_ms: int, facts: Mapping[str, object]) -> None:
-        blocked = self._orders.states.blocked(request.command.safety.interlock, now_ms)
-        self._tell(self._desk.propose(request, now_ms, blocked), facts)
+        self._tell(self._desk.propose(request, now_ms, self._blocked(request, now_ms)), facts)
+
+    def _blocked(self, request: Request, now_ms: int) -> str | None:
+        """Which interlock is open."""
+        return self._orders.states.blocked(request.command.safety.interlock, now_ms)
 
     def _undo(self, heard: _Heard) -> None:
         """What was done last is to be taken back."""
@@ -300,8 +303,7 @@ class Commander:
             self._count.labels(told.state).inc()
             if told.state == "confirmed" and request is not None:
                 now = self._orders.now_ms()
-                blocked = self._orders.states.blocked(request.command.safety.interlock, now)
-                waiting.extend(self._desk.release(told.command_id, now, blocked))
+                waiting.extend(self._desk.release(told.command_id, now, self._blocked(request, now)))
             elif told.state == "failed":
                 self._past.failed(told.command_id)
             elif told.state == "dispatched" and told.prompt is None and request is not None:
@@ -315,6 +317,10 @@ class Commander:
     async def _carry_out(self, event: Event, request: Request) -> None:
         """Send it once the journal holds that it is being sent."""
         await self._feed.wait_newer(event.seq - 1)
+        now = self._orders.now_ms()
+        if withheld := self._desk.withhold(request.command_id, now, self._blocked(request, now)):
+            self._tell(withheld)
+            return
         call = Call(request.command_id, request.command.name, request.params)
         _log.info("command %s is sent", call.command_id)
         outcome = await self._orders.send(request.command, call)

@@ -14,7 +14,7 @@ from streamd import commander as module
 from streamd.commander import Commander
 from streamd.core.commands.definition import Command, Pack
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.commands.machine import RELEASE_MS, NoAnswer, Person
 from streamd.core.commands.states import States
 from streamd.core.events import Command as Told
 from streamd.core.events import CommandState, Final, Partial, Status
@@ -71,13 +71,19 @@ class Room:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.speaking = False
+        self.looks = 0  # of the commander, whether somebody speaks
+        self.ahead_ms = 0  # how far its clock is ahead
         self.accounts: list[dict[str, Any]] = []
         self.states = States(10_000)
         by_text = ByText(GRAMMAR)
         defaults: dict[str, Any] = {"understand": by_text, "text": by_text, "states": self.states}
-        defaults |= {"grammar": PACK.version}
+        defaults |= {"grammar": PACK.version, "now_ms": lambda: steady_ms() + self.ahead_ms}
         self.orders = Orders(**(defaults | {"send": self.send, "codeword": lambda: "amber"} | orders))
-        self.commander = Commander(self.feed, self.orders, Metrics(), lambda: self.speaking, self.account)
+        self.commander = Commander(self.feed, self.orders, Metrics(), self.is_speaking, self.account)
+
+    def is_speaking(self) -> bool:
+        self.looks += 1
+        return self.speaking
 
     async def send(self, command: Command, call: Call) -> Outcome:
         assert command.name == call.name
@@ -274,7 +280,9 @@ async def test_low_risk_is_taken_back_in_time(room: Room) -> None:
     room.speaking = True
     room.say("light on")
     await room.until("proposed")
-    await asyncio.sleep(0.15)  # the window is over, and somebody still speaks
+    room.ahead_ms = 100  # the window is over, and somebody still speaks
+    looks = room.looks
+    await until(lambda: room.looks > looks + 1)
     assert room.states_told == ["proposed"]
     room.say("No, wait!")
     room.speaking = False
@@ -335,15 +343,39 @@ async def test_an_interlock_is_looked_at_twice(room: Room) -> None:
 
 async def test_nothing_is_read_or_sent_before_the_journal_holds_it() -> None:
     async with running(Room(write_ahead=True)) as room:
-        room.say("tell me the speed")
-        await asyncio.sleep(0.02)
-        assert room.log.next_seq == 3, "the final is not journalled, so it is not read"
+        number = room.say("tell me the speed")
+        room.feed.confirm(1)
+        await room.idle()
+        assert list(room.commander._heard) == [number], "the final is not journalled, so it is not read"
         room.feed.confirm(2)
         await until(lambda: room.log.next_seq == 6)
-        await asyncio.sleep(0.02)
+        room.feed.confirm(4)
+        await room.idle()
         assert room.calls == [], "that it is sent is not journalled, so it is not sent"
         room.feed.confirm(5)
         await until(lambda: len(room.calls) == 1)
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "hands", "reason"),
+    [
+        (RELEASE_MS, "away", "it could not be written down in time: say it again"),
+        (0, "in", "interlock: hands is in and must be away"),
+    ],
+)
+async def test_what_the_journal_holds_too_late_is_not_sent(late_ms: int, hands: str, reason: str) -> None:
+    async with running(Room(write_ahead=True)) as room:
+        room.states.tell({"hands": "away"}, steady_ms())
+        room.say("close the guard")
+        room.feed.confirm(2)
+        await until(lambda: room.log.next_seq == 6)
+        room.ahead_ms = late_ms
+        room.states.tell({"hands": hands}, steady_ms())
+        room.feed.confirm(5)
+        await room.commander.settled()
+        room.feed.confirm(6)
+        assert (room.told[-1].state, room.told[-1].reason) == ("failed", reason)
+        assert room.calls == []
 
 
 async def test_what_nobody_knows_is_asked(room: Room) -> None:

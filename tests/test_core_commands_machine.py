@@ -420,6 +420,23 @@ def test_a_confirmed_command_that_is_not_sent_is_void() -> None:
     assert (told.state, told.reason) == ("expired", "it could not be sent in time")
 
 
+def test_what_was_not_written_down_in_time_is_not_sent_any_more() -> None:
+    desk = Desk({})
+    for number, (now_ms, blocked, reason) in enumerate(
+        (
+            (RELEASE_MS - 1, None, None),
+            (RELEASE_MS, None, "it could not be written down in time: say it again"),
+            (1, "guard is open", "guard is open"),
+        )
+    ):
+        key = f"c{number}"
+        desk.propose(request(number, risk="read"), 0)
+        desk.release(key, 0)
+        told = desk.withhold(key, now_ms, blocked)
+        assert [(event.state, event.reason) for event in told] == ([("failed", reason)] if reason else [])
+        assert (desk.request(key) is None) == bool(reason)
+
+
 def test_shadow_mode_sends_nothing_and_cools_down_like_the_real_thing() -> None:
     desk = Desk({}, shadow=True)
     assert desk.propose(request(risk="read"), 0)[-1].shadow

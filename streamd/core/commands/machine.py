@@ -12,6 +12,7 @@ Every event that the desk returns is to be appended to the log in this order. Wh
 6. Parameters are those of the first event. Each question takes one answer and is void when its time is up.
 7. One command at a time: a newer one voids a former one that has not been sent.
 8. Cooldown and interlock hold again at the moment of sending. In shadow mode all of this happens but the sending.
+   If writing that down took too long, or an interlock opened meanwhile, it has failed and is not sent.
 9. A command is sent once. Where nobody knows what came of it, people are asked, and it is not sent again.
 """
 
@@ -123,6 +124,7 @@ class _Open:
     shown: bool = False
     hears_from: int = 0  # utterances from this number on began after the question was shown
     confirmed_by: set[str] = field(default_factory=set)
+    released_ms: int = 0
 
 
 class Desk:
@@ -321,8 +323,15 @@ class Desk:
         self._sent[entry.request.command.name] = now_ms
         if self._shadow:
             return [*events, self._end(entry, "reject", reason="shadow mode: it would have been sent now")]
-        entry.due_ms = None
+        entry.due_ms, entry.released_ms = None, now_ms
         return [*events, self._step(entry, "send")]
+
+    def withhold(self, command_id: str, now_ms: int, blocked: str | None = None) -> list[Told]:
+        """Its `dispatched` is journalled: nothing if it is to be sent now, or else why it is not."""
+        entry = self._open[command_id]
+        late = now_ms - entry.released_ms >= RELEASE_MS
+        reason = "it could not be written down in time: say it again" if late else blocked
+        return [self._end(entry, "fail", reason=reason)] if reason else []
 
     def outcome(self, command_id: str, done: bool | None, reason: str | None = None) -> list[Told]:
         """What came of a command that was sent. None: nobody knows, so people are asked, and it is not sent again."""
