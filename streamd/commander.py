@@ -79,6 +79,7 @@ class Commander:
         self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told | Final)]
         self._heard: dict[int, _Heard] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self._newest = ""  # which command was sent last
         self._changed = asyncio.Event()  # a call has come to its end
         self._listened_ms = 0
 
@@ -219,6 +220,8 @@ class Commander:
         """What was done last is to be taken back."""
         final, now = heard.reading.final, self._orders.now_ms()
         found = self._past.undo(now)
+        if isinstance(found, Request) and self._desk.is_under_way(found.command_id):
+            found = "what is to be taken back is still being sent: say it again"
         understood = Understood(Decision(Verdict.REJECT, str(found)), (final.text,))
         facts = self._facts(final, understood) | _evidence(heard)
         del facts["verdict"]  # another grammar would make nothing else of it
@@ -308,6 +311,7 @@ class Commander:
                 self._past.failed(told.command_id)
             elif told.state == "dispatched" and told.prompt is None and request is not None:
                 self._past.sent(request, self._orders.now_ms())
+                self._newest = told.command_id
                 task = asyncio.create_task(self._carry_out(event, request), name=f"command {told.command_id}")
                 self._sending.add(task)
                 task.add_done_callback(self._carried_out)
@@ -323,7 +327,7 @@ class Commander:
             return
         call = Call(request.command_id, request.command.name, request.params)
         _log.info("command %s is sent", call.command_id)
-        outcome = await self._orders.send(request.command, call)
+        outcome = await self._orders.send(request.command, call, lambda: self._newest == call.command_id)
         kind = request.command.dispatch.kind if request.command.dispatch else None
         facts = {"target": kind, "call": dict(call.params), "answer": outcome.answer, "said": outcome.reason}
         self._tell(self._desk.outcome(call.command_id, outcome.done, outcome.reason), facts)

@@ -6,7 +6,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from typing import Protocol
@@ -73,6 +73,12 @@ class Understand(Protocol):
     """Text and sound of an utterance → what it says."""
 
     async def __call__(self, reading: Reading) -> Understood: ...
+
+
+class Send(Protocol):
+    """Carries a command out. It is not tried again once another one followed: then `is_newest` is False."""
+
+    async def __call__(self, command: Command, call: Call, is_newest: Callable[[], bool]) -> Outcome: ...
 
 
 class Ear(Protocol):
@@ -218,7 +224,7 @@ class Orders:
     sent: dict[str, int] = field(default_factory=dict)
     now_ms: Callable[[], int] = steady_ms
     ear: EngineHost | None = None  # to be started and closed with the daemon
-    send: Callable[[Command, Call], Awaitable[Outcome]] = send
+    send: Send = send
     codeword: Callable[[], str] = lambda: secrets.choice(CODEWORDS)
 
 

@@ -67,6 +67,7 @@ class Room:
         self.log = log or Log("room", "0123456789abcdef", write_ahead=write_ahead)
         self.feed = Feed(self.log, Metrics())
         self.calls: list[Call] = []
+        self.is_newest: list[Callable[[], bool]] = []  # of each call
         self.outcome: Outcome | None = Outcome(True, "done", {"rpm": 95})
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -85,9 +86,10 @@ class Room:
         self.looks += 1
         return self.speaking
 
-    async def send(self, command: Command, call: Call) -> Outcome:
+    async def send(self, command: Command, call: Call, is_newest: Callable[[], bool]) -> Outcome:
         assert command.name == call.name
         self.calls.append(call)
+        self.is_newest.append(is_newest)
         await self.may_answer.wait()
         assert self.outcome is not None
         return self.outcome
@@ -302,6 +304,29 @@ async def test_what_was_done_is_taken_back_once_it_is_confirmed(room: Room) -> N
     await until(lambda: room.states_told[-1:] == ["succeeded"])
     assert [call.name for call in room.calls] == ["fan_on", "fan_on.undo"]
     assert len({call.command_id for call in room.calls}) == 2
+
+
+async def test_only_the_newest_command_may_be_tried_again(room: Room) -> None:
+    room.may_answer.clear()
+    room.say("fan on")
+    await until(lambda: len(room.calls) == 1)
+    assert room.is_newest[0]()
+    room.say("stop the line")
+    await until(lambda: len(room.calls) == 2)
+    assert [is_newest() for is_newest in room.is_newest] == [False, True]
+
+
+async def test_what_is_still_being_sent_is_not_taken_back_yet(room: Room) -> None:
+    room.may_answer.clear()
+    room.say("fan on")
+    await until(lambda: len(room.calls) == 1)
+    room.say("undo that")
+    await until(lambda: room.states_told[-1:] == ["rejected"])
+    assert room.told[-1].reason == "what is to be taken back is still being sent: say it again"
+    room.may_answer.set()
+    await until(lambda: room.states_told[-1:] == ["succeeded"])
+    room.say("undo that")
+    assert (await room.question()).name == "fan_on.undo"
 
 
 async def test_what_can_not_be_taken_back_is_told(room: Room) -> None:

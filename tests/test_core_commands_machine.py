@@ -256,8 +256,11 @@ def test_what_only_reads_is_sent_at_once() -> None:
     desk = Desk({})
     assert states(desk.propose(request(risk="read"), 0)) == ["proposed", "confirmed"]
     assert desk.request("c1") == request(risk="read")
+    assert not desk.is_under_way("c1")
     assert states(desk.release("c1", 1)) == ["dispatched"]
+    assert desk.is_under_way("c1")
     assert states(desk.outcome("c1", True)) == ["succeeded"]
+    assert not desk.is_under_way("c1")
     assert desk.outcome("c1", True) == []
     assert desk.request("c1") is None
 

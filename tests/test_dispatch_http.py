@@ -90,6 +90,13 @@ async def test_a_refusal_is_not_tried_again_and_a_doubt_stays_one(machine: Press
     assert len(machine.seen) == 4
 
 
+async def test_nothing_is_tried_again_once_another_command_followed(machine: Press) -> None:
+    machine.answers = [500, 200]
+    outcome = await send(command({"http": {"url": machine.url}}, idempotent=True), CALL, lambda: False)
+    assert outcome.done is None
+    assert len(machine.seen) == 1
+
+
 async def test_cancelled_it_does_not_go_on(machine: Press) -> None:
     machine.gate.clear()
     arrived = asyncio.Event()

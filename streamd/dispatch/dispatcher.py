@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -46,10 +46,11 @@ def ready(commands: Iterable[Command]) -> None:
             raise ConfigError(f"command {command.name}: {error}") from error
 
 
-async def send(command: Command, call: Call) -> Outcome:
+async def send(command: Command, call: Call, is_newest: Callable[[], bool] = lambda: True) -> Outcome:
     """Carry out a command that may be carried out; whoever calls has written down before that it is under way.
 
-    Where it is idempotent, what failed or got no answer is tried again. Cancelled in the middle: nobody knows.
+    Where it is idempotent, what failed or got no answer is tried again, unless another command followed (`is_newest`):
+    a late repetition would undo that one. Cancelled in the middle: nobody knows.
     """
     if command.dispatch is None:
         return Outcome(True, "readers of the log have it; no target is named")
@@ -58,6 +59,8 @@ async def send(command: Command, call: Call) -> Outcome:
     for attempt in range(ATTEMPTS if command.safety.idempotent else 1):
         if attempt:
             await asyncio.sleep(BACK_OFF_S * 2 ** (attempt - 1))
+            if not is_newest():
+                break
         outcome = await _once(command, call)
         unclear = unclear or outcome.done is None
         if outcome.done or not outcome.again:

@@ -154,6 +154,11 @@ class Desk:
     def is_shown(self, command_id: str) -> bool:
         return command_id in self._open and self._open[command_id].shown
 
+    def is_under_way(self, command_id: str) -> bool:
+        """It was sent, and what came of it may still be told."""
+        entry = self._open.get(command_id)
+        return entry is not None and entry.told.state == "dispatched" and entry.told.prompt is None
+
     def request(self, command_id: str) -> Request | None:
         """What a command that is open was understood as."""
         return self._open[command_id].request if command_id in self._open else None
