@@ -98,7 +98,7 @@ class Commander:
     def delivered(self, event: Event) -> None:
         """A reader has been sent this event."""
         if isinstance(event.body, Told) and event.body.prompt is not None:
-            self._desk.shown(event.body.command_id, self._feed.log.next_seq)
+            self._desk.shown(event.body, self._feed.log.next_seq)
 
     def answer(self, answer: Answer, by: Person) -> None:
         """Somebody answers by hand. Raises NoAnswer where that does not count."""

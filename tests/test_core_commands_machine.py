@@ -48,8 +48,9 @@ def states(events: list[Told]) -> list[str]:
 def asked(**safety: Any) -> Desk:
     """A desk with one question, which was shown."""
     desk = Desk({})
-    assert states(desk.propose(request(**safety), 0)) == ["proposed", "awaiting_confirmation"]
-    desk.shown("c1", 2)
+    events = desk.propose(request(**safety), 0)
+    assert states(events) == ["proposed", "awaiting_confirmation"]
+    desk.shown(events[-1], 2)
     return desk
 
 
@@ -153,11 +154,13 @@ class Factory(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def show(self, data: st.DataObject) -> None:
-        key = f"c{data.draw(st.integers(1, self.numbers + 1))}"
-        newest = next((e for e in reversed(self.history) if e.command_id == key), None)
-        if newest is not None and newest.prompt:
-            self.shown.setdefault(key, self.numbers + 1)
-        self.desk.shown(key, self.numbers + 1)
+        if not self.history:
+            return
+        told = data.draw(st.sampled_from(self.history))  # an old event, perhaps: its reader may come from far behind
+        newest = next(e for e in reversed(self.history) if e.command_id == told.command_id)
+        if told.prompt and (told.state, told.prompt) == (newest.state, newest.prompt):
+            self.shown.setdefault(told.command_id, self.numbers + 1)
+        self.desk.shown(told, self.numbers + 1)
 
     @rule(data=st.data(), yes=st.booleans(), by=st.sampled_from((MICROPHONE, ANNA, BERT)), right=st.booleans())
     def answer(self, data: st.DataObject, yes: bool, by: Person, right: bool) -> None:
@@ -301,14 +304,15 @@ def test_speech_that_goes_on_and_on_voids_what_is_held() -> None:
 
 def test_an_answer_counts_once_the_question_has_been_shown() -> None:
     desk = Desk({})
-    desk.propose(request(), 0)
+    proposed, question = desk.propose(request(), 0)
+    desk.shown(proposed, 2)
     assert not desk.is_shown("c1")
     with pytest.raises(NoAnswer, match="has not been shown yet"):
         desk.answer("c1", True, ANNA, 1)
     assert desk.hear(True, 9, MICROPHONE, 2) == []
-    desk.shown("c1", 2)
+    desk.shown(question, 2)
     assert desk.is_shown("c1")
-    desk.shown("c1", 5)  # to a second reader: it changes nothing
+    desk.shown(question, 5)  # to a second reader: it changes nothing
     assert desk.hear(True, 1, MICROPHONE, 3) == [], "it began before the question was shown"
     (told,) = desk.hear(True, 2, MICROPHONE, 4)
     assert (told.state, told.by, told.prompt, told.expires_ms) == ("confirmed", "speaker", None, None)
@@ -365,16 +369,14 @@ def test_two_persons_need_two_tokens() -> None:
 
 def test_who_spoke_with_a_token_is_one_of_the_two() -> None:
     desk = Desk({})
-    desk.propose(request(speaker=ANNA, risk="two_person"), 0)
-    desk.shown("c1", 2)
+    desk.shown(desk.propose(request(speaker=ANNA, risk="two_person"), 0)[-1], 2)
     assert states(desk.answer("c1", True, ANNA, 1)) == ["awaiting_confirmation"]
     assert states(desk.answer("c1", True, BERT, 1)) == ["confirmed"]
 
 
 def test_who_may_not_give_a_command_may_not_confirm_it() -> None:
     desk = Desk({})
-    desk.propose(request(speaker=ANNA, roles=("operator",)), 0)
-    desk.shown("c1", 2)
+    desk.shown(desk.propose(request(speaker=ANNA, roles=("operator",)), 0)[-1], 2)
     assert desk.hear(True, 2, MICROPHONE, 1) == []
     with pytest.raises(NoAnswer, match="only for operator"):
         desk.answer("c1", True, MICROPHONE, 1)
@@ -404,8 +406,7 @@ def test_a_newer_command_voids_the_former_one() -> None:
 def test_a_command_cools_down_between_speech_and_between_question_and_sending() -> None:
     sent: dict[str, int] = {}
     desk, other = Desk(sent), Desk(sent)
-    other.propose(request(risk="confirm", cooldown_s=3), 0)
-    other.shown("c1", 2)
+    other.shown(other.propose(request(risk="confirm", cooldown_s=3), 0)[-1], 2)
     other.answer("c1", True, ANNA, 1)
     desk.propose(request(risk="read"), 0)
     desk.release("c1", 100)
@@ -459,11 +460,26 @@ def test_what_nobody_knows_is_asked_and_not_sent_again() -> None:
     assert told.prompt == "Was it done: set_speed: machine = press_2, rpm = 95?"
     with pytest.raises(NoAnswer, match="has not been shown yet"):
         desk.answer("c1", True, ANNA, 3)
-    desk.shown("c1", 9)
+    desk.shown(told, 9)
     assert desk.hear(True, 9, MICROPHONE, 4) == [], "who speaks may not have looked"
     assert desk.hear(False, 9, MICROPHONE, 4) == []
     (told,) = desk.answer("c1", True, ANNA, 5)
     assert (told.state, told.by, told.reason) == ("succeeded", "operator a1", "somebody saw that it was done")
+
+
+def test_a_question_that_was_answered_is_not_the_one_that_is_open() -> None:
+    """Somebody who reads from the beginning is sent both."""
+    desk = Desk({})
+    _, question = desk.propose(request(), 0)
+    desk.shown(question, 2)
+    desk.answer("c1", True, ANNA, 1)
+    desk.release("c1", 2)
+    (doubt,) = desk.outcome("c1", None)
+    desk.shown(question, 3)
+    with pytest.raises(NoAnswer, match="has not been shown yet"):
+        desk.answer("c1", True, ANNA, 3)
+    desk.shown(doubt, 3)
+    assert states(desk.answer("c1", True, ANNA, 4)) == ["succeeded"]
 
 
 def test_questions_are_asked_in_the_language_of_the_order() -> None:
@@ -503,7 +519,7 @@ def test_after_a_restart_nothing_is_sent_and_what_was_sent_is_asked_about() -> N
     expired, doubt = again.resume(history)
     assert (expired.command_id, expired.state) == ("c2", "expired")
     assert (doubt.command_id, doubt.state, doubt.confirm) == ("c1", "dispatched", "outcome")
-    again.shown("c1", 9)
+    again.shown(doubt, 9)
     assert states(again.answer("c1", False, ANNA, 5)) == ["failed"]
     assert again.unsent is None
     assert again.next_due_ms is None

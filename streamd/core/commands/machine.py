@@ -225,10 +225,15 @@ class Desk:
 
     # answers
 
-    def shown(self, command_id: str, next_utterance: int) -> None:
-        """The question has been delivered; an utterance that begins now has at least this number."""
-        entry = self._open.get(command_id)
-        if entry is not None and entry.told.prompt is not None and not entry.shown:
+    def shown(self, told: Told, next_utterance: int) -> None:
+        """A question has been delivered; an utterance that begins now has at least this number.
+
+        It may be a former one, for somebody who reads from the beginning: only the one that is open counts.
+        """
+        entry = self._open.get(told.command_id)
+        if entry is None or entry.shown or told.prompt is None:
+            return
+        if (told.state, told.prompt) == (entry.told.state, entry.told.prompt):
             entry.shown, entry.hears_from = True, next_utterance
 
     def answer(self, command_id: str, yes: bool, by: Person, now_ms: int, word: str | None = None) -> list[Told]:
