@@ -26,7 +26,7 @@ from streamd.core.events import Command as Told
 from streamd.core.events import Event, Final
 from streamd.core.wire import Answer
 from streamd.dispatch import Call
-from streamd.feed import Feed
+from streamd.feed import Feed, now_ms
 from streamd.metrics import Metrics
 from streamd.orders import Orders, Understood
 from streamd.transcriber import Reading
@@ -150,11 +150,11 @@ class Commander:
     def _resume(self) -> list[Final]:
         """Go on after a restart. Returns what the former run may not have read any more."""
         commands = [event for event in self._history if isinstance(event.body, Told)]
-        sent = self._orders.sent
+        sent, now = self._orders.sent, self._orders.now_ms()  # which may be less than what an event has: clocks are set
         for event in commands:
             assert isinstance(event.body, Told)
             if event.body.state == "dispatched" and event.body.name is not None:
-                sent[event.body.name] = max(event.at_ms, sent.get(event.body.name, 0))
+                sent[event.body.name] = max(min(event.at_ms, now), sent.get(event.body.name, 0))
         bodies = [event.body for event in commands if isinstance(event.body, Told)]
         known = {told.utterance for told in bodies}
         since_ms = self._history[-1].at_ms - UNREAD_MS if self._history else 0
@@ -302,7 +302,7 @@ class Commander:
         while waiting:
             told = waiting.popleft()
             request = self._desk.request(told.command_id)
-            event = self._feed.append(told, json.dumps(facts or {}, ensure_ascii=False))
+            event = self._feed.append(self._by_the_wall(told), json.dumps(facts or {}, ensure_ascii=False))
             self._count.labels(told.state).inc()
             if told.state == "confirmed" and request is not None:
                 now = self._orders.now_ms()
@@ -315,6 +315,12 @@ class Commander:
                 task = asyncio.create_task(self._carry_out(event, request), name=f"command {told.command_id}")
                 self._sending.add(task)
                 task.add_done_callback(self._carried_out)
+
+    def _by_the_wall(self, told: Told) -> Told:
+        """Readers compare with their own clocks when it expires."""
+        if told.expires_ms is None:
+            return told
+        return told.model_copy(update={"expires_ms": told.expires_ms - self._orders.now_ms() + now_ms()})
 
     # to the target
 

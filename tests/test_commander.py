@@ -22,7 +22,7 @@ from streamd.core.log import Log
 from streamd.core.wire import Answer
 from streamd.dispatch import Call, Outcome
 from streamd.engines.base import Context
-from streamd.feed import Feed
+from streamd.feed import Feed, now_ms
 from streamd.metrics import Metrics
 from streamd.orders import ByText, Orders, steady_ms
 from streamd.transcriber import Reading
@@ -448,6 +448,25 @@ async def test_the_end_of_the_daemon_voids_what_waits_and_leaves_what_is_being_s
         )
         assert set(again.orders.sent) == {"read_speed"}, "its cooldown goes on"
     assert again.calls == []
+
+
+async def test_a_clock_that_was_set_back_does_not_keep_commands_from_being_done_again() -> None:
+    log = Log("room", "0123456789abcdef")
+    body: dict[str, Any] = {"command_id": "0123456789ab-1", "name": "read_speed", "params": {}, "utterance": 1}
+    for state in ("dispatched", "succeeded"):
+        log.append(Told(state=state, **body), steady_ms() + 3_600_000)
+    async with running(Room(log=log)) as room:
+        room.say("tell me the speed")
+        await until(lambda: len(room.calls) == 1)
+
+
+async def test_when_a_question_expires_is_told_by_the_wall_s_clock(room: Room) -> None:
+    """The daemon's own clock goes on at an even pace and may be off by then."""
+    room.ahead_ms = 3_600_000
+    room.say("set press two to ninety five", age_ms=-room.ahead_ms)
+    question = await room.question()
+    assert question.expires_ms is not None
+    assert abs(question.expires_ms - now_ms()) < room.ahead_ms / 2
 
 
 async def test_who_spoke_decides(room: Room) -> None:
