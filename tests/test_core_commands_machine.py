@@ -363,7 +363,8 @@ def test_two_persons_need_two_tokens() -> None:
         desk.answer("c1", True, Person(None, "operator"), 1)
     (told,) = desk.answer("c1", True, ANNA, 1)
     assert (told.state, told.by, told.confirm) == ("awaiting_confirmation", "operator a1", "two_person")
-    assert states(desk.answer("c1", True, ANNA, 2)) == ["awaiting_confirmation"]
+    with pytest.raises(NoAnswer, match="you have confirmed it already"):
+        desk.answer("c1", True, ANNA, 2)
     assert states(desk.answer("c1", True, BERT, 3)) == ["confirmed"]
 
 

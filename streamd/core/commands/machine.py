@@ -286,6 +286,8 @@ class Desk:
         """Two tokens, of which the speaker's may be one."""
         if by.token is None:
             raise NoAnswer("two persons confirm this, each with a token of their own")
+        if by.token in entry.confirmed_by:
+            raise NoAnswer("you have confirmed it already; now another person")
         entry.confirmed_by |= {token for token in (by.token, speaker.token) if token}
         return len(entry.confirmed_by) > 1
 
