@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from streamd.core.commands.answers import affirms, refuses, spoken_codeword
 from streamd.core.commands.decide import Decision, Verdict
@@ -298,11 +299,14 @@ class Commander:
 
     def _tell(self, bodies: Sequence[Told], facts: Mapping[str, object] | None = None) -> None:
         """Append events, and do what they ask for."""
+        self._append(bodies, _note(facts or {}))
+
+    def _append(self, bodies: Sequence[Told], note: str) -> None:
         waiting = deque(bodies)
         while waiting:
             told = waiting.popleft()
             request = self._desk.request(told.command_id)
-            event = self._feed.append(self._by_the_wall(told), json.dumps(facts or {}, ensure_ascii=False))
+            event = self._feed.append(self._by_the_wall(told), note)
             self._count.labels(told.state).inc()
             if told.state == "confirmed" and request is not None:
                 now = self._orders.now_ms()
@@ -314,7 +318,7 @@ class Commander:
                 self._newest = told.command_id
                 task = asyncio.create_task(self._carry_out(event, request), name=f"command {told.command_id}")
                 self._sending.add(task)
-                task.add_done_callback(self._carried_out)
+                task.add_done_callback(partial(self._carried_out, told.command_id))
 
     def _by_the_wall(self, told: Told) -> Told:
         """Readers compare with their own clocks when it expires."""
@@ -336,13 +340,15 @@ class Commander:
         outcome = await self._orders.send(request.command, call, lambda: self._newest == call.command_id)
         kind = request.command.dispatch.kind if request.command.dispatch else None
         facts = {"target": kind, "call": dict(call.params), "answer": outcome.answer, "said": outcome.reason}
-        self._tell(self._desk.outcome(call.command_id, outcome.done, outcome.reason), facts)
+        note = _note(facts)  # before the desk closes the command: that this fails has to be told as well
+        self._append(self._desk.outcome(call.command_id, outcome.done, outcome.reason), note)
 
-    def _carried_out(self, task: asyncio.Task[None]) -> None:
+    def _carried_out(self, command_id: str, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()):
             _log.error("a command was not followed to its end", exc_info=error)
+            self._tell(self._desk.outcome(command_id, None, f"the daemon lost sight of it: {type(error).__name__}"))
 
     # how long it was listened
 
@@ -357,6 +363,10 @@ class Commander:
         if self._account is not None and heard_ms:
             note = {"heard_ms": heard_ms, "grammar": self._orders.grammar, "shadow": self._orders.shadow}
             await self._account(json.dumps(note))
+
+
+def _note(facts: Mapping[str, object]) -> str:
+    return json.dumps(facts, ensure_ascii=False)
 
 
 def _evidence(heard: _Heard) -> dict[str, object]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -484,11 +484,21 @@ async def test_so_many_finals_wait_and_no_more(room: Room, monkeypatch: pytest.M
     assert {(told.name, told.state) for told in room.told if told.name != "read_speed"} == {("light_on", "rejected")}
 
 
-async def test_a_target_whose_client_fails_is_logged(room: Room, caplog: pytest.LogCaptureFixture) -> None:
-    room.outcome = None
+@pytest.mark.parametrize(
+    ("outcome", "error"), [(None, "AssertionError"), (Outcome(True, "done", cast("Any", b"\x00")), "TypeError")]
+)
+async def test_what_was_not_followed_to_its_end_is_logged_and_asked_about(
+    room: Room, outcome: Outcome | None, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that fails, and an answer that JSON has no words for."""
+    room.outcome = outcome
     room.say("tell me the speed")
-    await until(lambda: "not followed to its end" in caplog.text)
-    assert room.states_told[-1] == "dispatched"
+    question = await room.question()
+    assert "not followed to its end" in caplog.text
+    assert (question.state, question.confirm) == ("dispatched", "outcome")
+    assert question.reason == f"the daemon lost sight of it: {error}"
+    room.answer(True)
+    assert room.states_told[-1] == "succeeded"
 
 
 async def test_how_long_was_listened_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
