@@ -27,6 +27,7 @@ CODEWORDS = (  # of two syllables, unlike each other and unlike a yes or no
     *("pepper", "river", "silver", "tiger", "winter", "yellow"),
 )
 _LEADS = ("", "confirm ", "code ", "code word ", "yes ", "bestätige ", "ja ")
+SPOKEN_CODEWORDS = {lead + word: word for word in CODEWORDS for lead in _LEADS}  # what may be said → the word
 
 
 def words(text: str) -> str:
@@ -46,5 +47,4 @@ def refuses(text: str) -> bool:
 
 def spoken_codeword(text: str) -> str | None:
     """The code word, if it is one and nothing else was said but "confirm" before it."""
-    said = words(text)
-    return next((word for word in CODEWORDS for lead in _LEADS if said == lead + word), None)
+    return SPOKEN_CODEWORDS.get(words(text))

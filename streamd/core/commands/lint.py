@@ -10,7 +10,7 @@ from typing import Literal
 
 from hassil.expression import ListReference
 
-from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS
+from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS, SPOKEN_CODEWORDS
 from streamd.core.commands.confusable import confusable, in_words
 from streamd.core.commands.decide import Verdict, decide
 from streamd.core.commands.definition import Command, Risk
@@ -97,8 +97,8 @@ def overlaps(grammar: Grammar) -> Iterator[Finding]:
 
 
 def answers(grammar: Grammar) -> Iterator[Finding]:
-    """Yes and no answer questions, so that they can't be commands."""
-    for word in sorted(AFFIRMATIONS | REFUSALS | SPOKEN):
+    """Yes, no and code words answer questions, so that they can't be commands."""
+    for word in sorted(AFFIRMATIONS | REFUSALS | SPOKEN | SPOKEN_CODEWORDS.keys()):
         found = grammar.match(word)
         if isinstance(found, Match):
             yield Finding("error", _at(found), f"“{word}” alone answers questions: say more in the sentence")
