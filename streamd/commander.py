@@ -13,8 +13,8 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from streamd.core.events import Command as Told
 from streamd.core.events import Event, Final
 from streamd.core.wire import Answer
 from streamd.dispatch import Call
+from streamd.errors import UnavailableError
 from streamd.feed import Feed, now_ms
 from streamd.metrics import Metrics
 from streamd.orders import Orders, Understood
@@ -124,14 +125,16 @@ class Commander:
         accounting = asyncio.create_task(self._account_for())
         try:
             for final in unread:
-                await self._pass_by(final, _DIED)
+                with self._or_rejected(final):
+                    await self._pass_by(final, _DIED)
             while True:
                 await self._wait()
                 newest = self._feed.log.newest  # more may come while this is read
                 for event in self._feed.log.since(self._cursor):
                     self._cursor = event.seq
                     if isinstance(event.body, Final):
-                        await self._read(event.body)
+                        with self._or_rejected(event.body):
+                            await self._read(event.body)
                 self._cursor = max(self._cursor, newest)
                 self._tell(self._desk.tick(self._orders.now_ms(), speaking=self._is_speaking()))
         finally:
@@ -147,6 +150,15 @@ class Commander:
             await self._consider(heard)
         else:
             await self._pass_by(final, _DIED if final.engine == "journal" else _MISSED)
+
+    @contextmanager
+    def _or_rejected(self, final: Final) -> Iterator[None]:
+        """What can't be read for want of a part is no command, and that is told."""
+        try:
+            yield
+        except UnavailableError as error:
+            decision = Decision(Verdict.REJECT, str(error))
+            self._tell([self._rejected(final, Understood(decision, (final.text,)))])
 
     def _resume(self) -> list[Final]:
         """Go on after a restart. Returns what the former run may not have read any more."""

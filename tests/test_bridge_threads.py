@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from streamd.bridge import OneThread, in_thread, threads
+from streamd.bridge import NoThreadError, OneThread, OwnThreads, in_thread, threads
 from streamd.errors import UnavailableError
 
 
@@ -78,6 +78,37 @@ async def test_a_cancelled_call_keeps_its_place_until_it_is_over(monkeypatch: py
     waiting = asyncio.create_task(in_thread(int, "7"))
     go.set()
     assert await waiting == 7
+
+
+async def test_calls_that_hang_take_the_threads_of_their_kind_only() -> None:
+    hanging, others = OwnThreads[bool]("hanging", 2), OwnThreads[bool]("others", 2)
+    go = threading.Event()
+    calls = [asyncio.create_task(hanging.run(key, go.wait)) for key in "ab"]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    with pytest.raises(NoThreadError, match="2 calls of hanging have not come back"):
+        await hanging.run("c", go.wait)
+    assert await others.run("c", lambda: True)
+    again = asyncio.create_task(hanging.run("a", go.is_set))
+    await asyncio.sleep(0)
+    go.set()
+    assert await calls[1] is True
+    assert await again is True, "it is the result of the first one"
+    assert await hanging.run("a", lambda: False) is False, "which has its end by now"
+
+
+async def test_own_threads_give_the_error_to_every_caller() -> None:
+    own = OwnThreads[int]("own", 1)
+    go = threading.Event()
+
+    def fail() -> int:
+        go.wait()
+        raise ValueError("no")
+
+    calls = [asyncio.create_task(own.run("a", fail)) for _ in range(2)]
+    await asyncio.sleep(0)
+    go.set()
+    assert [str(error) for error in await asyncio.gather(*calls, return_exceptions=True)] == ["no", "no"]
 
 
 def test_a_hanging_call_does_not_delay_the_end_of_the_process() -> None:

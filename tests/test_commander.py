@@ -22,9 +22,10 @@ from streamd.core.log import Log
 from streamd.core.wire import Answer
 from streamd.dispatch import Call, Outcome
 from streamd.engines.base import Context
+from streamd.errors import UnavailableError
 from streamd.feed import Feed, now_ms
 from streamd.metrics import Metrics
-from streamd.orders import ByText, Orders, steady_ms
+from streamd.orders import ByText, Orders, Understood, steady_ms
 from streamd.transcriber import Reading
 from tests import parts
 
@@ -401,6 +402,22 @@ async def test_what_the_journal_holds_too_late_is_not_sent(late_ms: int, hands: 
         room.feed.confirm(6)
         assert (room.told[-1].state, room.told[-1].reason) == ("failed", reason)
         assert room.calls == []
+
+
+async def test_what_can_not_be_read_for_want_of_a_thread_is_rejected_and_the_next_is_read() -> None:
+    text, refusals = ByText(GRAMMAR), [UnavailableError("8 blocking calls hang")]
+
+    async def understand(reading: Reading) -> Understood:
+        if refusals:
+            raise refusals.pop()
+        return await text(reading)
+
+    async with running(Room(understand=understand)) as room:
+        room.say("tell me the speed")
+        await room.until("rejected")
+        assert room.told[0].reason == "8 blocking calls hang"
+        room.say("tell me the speed")
+        await until(lambda: len(room.calls) == 1)
 
 
 async def test_what_nobody_knows_is_asked(room: Room) -> None:

@@ -91,6 +91,26 @@ def test_a_command_has_one_name() -> None:
         Pack(commands={"stop": command()})
 
 
+@pytest.mark.parametrize(
+    ("target", "verify", "reason"),
+    [
+        ({"http": {"url": "http://a"}}, {"url": "http://b"}, "equals\n  Field required"),
+        (
+            {"http": {"url": "http://a"}},
+            {"url": "http://b", "equals": None},
+            "null is no value that could be read back",
+        ),
+        ({"http": {"url": "http://a"}}, {"equals": 5}, "verify has no place; here it needs url"),
+        ({"mqtt": {"topic": "a"}}, {"url": "http://b", "equals": 5}, "verify has url; here it needs topic"),
+        ({"python": {"callable": "a"}}, {"equals": 5}, "verify has no place; nothing is read back here"),
+    ],
+)
+def test_what_could_not_be_read_back_is_refused(target: dict[str, Any], verify: dict[str, Any], reason: str) -> None:
+    ((kind, fields),) = target.items()
+    with pytest.raises(ValidationError, match=reason):
+        Dispatch.model_validate({kind: fields | {"verify": verify}})
+
+
 def test_a_target_is_one() -> None:
     with pytest.raises(ValidationError, match="one target"):
         Dispatch.model_validate({"http": {"url": "http://a"}, "python": {"callable": "speed"}})

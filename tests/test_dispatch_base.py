@@ -55,6 +55,7 @@ def test_a_path_leads_into_an_answer(path: str, value: JsonValue) -> None:
     [
         *((95, 95.0, True), ("95", 95, True), (95.1, 95, False), ("on", "on", True), ("on", "off", False)),
         *((True, True, True), ("true", True, True), (1, True, False), (None, 95, False), ([1], [1], True)),
+        *((None, None, False), (None, "None", False), (10**400, 95, False)),
     ],
 )
 def test_agreement(found: JsonValue, wanted: JsonValue, same: bool) -> None:
@@ -69,6 +70,16 @@ async def test_reading_back_goes_on_until_it_is_so() -> None:
 
     outcome = await read_back(read, Verify(field="rpm", equals="{rpm}"), CALL, 5, poll_s=0)
     assert (outcome.done, outcome.answer, values) == (True, 95.0, [])
+
+
+async def test_what_can_not_be_read_never_counts_as_done() -> None:
+    async def read() -> JsonValue:
+        return None
+
+    outcome = await read_back(read, Verify(equals="{rpm}"), CALL, 0.02, poll_s=0)
+    assert (outcome.done, outcome.reason) == (None, "it can't be read after 0.02 s")
+    outcome = await read_back(read, Verify(equals="{torque}"), CALL, 60)
+    assert (outcome.done, outcome.reason) == (None, "what it should read, {torque}, was not said")
 
 
 async def test_what_never_becomes_so_is_not_known() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from streamd.dispatch import Call, send
+from streamd.dispatch.plain import ANSWER_CHARS
 from tests.machines import CALL, Press, command, free_port, press
 
 
@@ -95,6 +97,37 @@ async def test_nothing_is_tried_again_once_another_command_followed(machine: Pre
     outcome = await send(command({"http": {"url": machine.url}}, idempotent=True), CALL, lambda: False)
     assert outcome.done is None
     assert len(machine.seen) == 1
+
+
+async def test_a_refusal_after_a_doubt_leaves_the_doubt(machine: Press) -> None:
+    machine.answers = [500, 404]
+    outcome = await send(command({"http": {"url": machine.url}}, idempotent=True), CALL)
+    assert outcome.done is None
+    assert outcome.reason == "an earlier attempt may have done it; it answers 404 Not Found"
+    assert len(machine.seen) == 2
+
+
+async def test_a_state_that_can_not_be_read_is_none(machine: Press) -> None:
+    verify = {"url": f"http://127.0.0.1:{free_port()}/state", "equals": 95}
+    outcome = await send(command({"http": {"url": machine.url, "verify": verify, "timeout_s": 0.2}}), CALL)
+    assert (outcome.done, outcome.reason) == (None, "it can't be read after 0.2 s")
+
+
+async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"9" * 65_536)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await send(command({"http": {"url": f"http://127.0.0.1:{port}"}}), CALL)
+    assert outcome.done is True
+    assert isinstance(outcome.answer, str)
+    assert len(outcome.answer) == ANSWER_CHARS
 
 
 async def test_cancelled_it_does_not_go_on(machine: Press) -> None:

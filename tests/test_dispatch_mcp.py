@@ -56,6 +56,10 @@ async def tools() -> AsyncIterator[Tools]:
     async def state() -> dict[str, int]:
         return {"rpm": found.rpm}
 
+    @server.tool()
+    async def unread() -> str:
+        raise ToolError("no state")
+
     app = server.streamable_http_app(stateless_http=True, json_response=True)
     http = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1))
     task = asyncio.create_task(http._serve())  # without its signal handlers
@@ -80,6 +84,12 @@ async def test_arguments_may_be_others_than_the_parameters(tools: Tools) -> None
 async def test_it_succeeds_once_another_tool_reads_what_it_should(tools: Tools) -> None:
     verify = {"tool": "state", "field": "rpm", "equals": "{rpm}"}
     assert (await send(command(tools.call("set_speed", verify=verify)), CALL)).reason == "it reads 95"
+
+
+async def test_a_tool_that_can_not_read_has_read_nothing(tools: Tools) -> None:
+    verify = {"tool": "unread", "equals": "Error executing tool unread: no state"}
+    outcome = await send(command(tools.call("set_speed", verify=verify, timeout_s=0.3)), CALL)
+    assert (outcome.done, outcome.reason) == (None, "it can't be read after 0.3 s")
 
 
 async def test_a_tool_that_says_no_has_failed(tools: Tools) -> None:

@@ -102,6 +102,44 @@ async def test_a_broker_that_dies_in_the_middle_leaves_a_doubt(
     assert len(heard) == 1
 
 
+async def test_a_topic_that_can_not_be_listened_to_is_a_failure_and_not_a_doubt(
+    running: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe = aiomqtt.Client.subscribe
+
+    async def paused(client: aiomqtt.Client, *arguments: Any, **more: Any) -> Any:
+        running.pause()
+        return await subscribe(client, *arguments, **more)
+
+    async with mqtt_press(running) as heard:
+        monkeypatch.setattr(aiomqtt.Client, "subscribe", paused)
+        outcome = await send(command(to_press(running, verify=True, timeout_s=0.3)), CALL)
+        running.resume()
+    assert outcome.done is False
+    assert "press/press_2/state of the broker" in outcome.reason
+    assert heard == []
+
+
+async def test_a_topic_that_nobody_may_listen_to_is_a_failure_and_not_a_doubt(running: Broker, tmp_path: Path) -> None:
+    running.stop()
+    (tmp_path / "acl").write_text("topic readwrite elsewhere/#\ntopic write press/#\n")
+    with (tmp_path / "mosquitto.conf").open("a") as config:
+        config.write(f"acl_file {tmp_path / 'acl'}\n")
+    running.start()
+    outcome = await send(command(to_press(running, verify=True)), CALL)
+    assert outcome.done is False
+    assert "lets nobody listen to press/press_2/state" in outcome.reason
+
+
+async def test_a_message_of_any_length_is_not_taken_in(running: Broker) -> None:
+    async with mqtt_press(running, obeys=False) as heard, aiomqtt.Client("127.0.0.1", running.port) as machine:
+        sending = asyncio.create_task(send(command(to_press(running, verify=True)), CALL))
+        await until(lambda: len(heard) == 1)
+        await machine.publish("press/press_2/state", " " * mqtt.MESSAGE_BYTES + '{"rpm": 0}', qos=1)
+        await machine.publish("press/press_2/state", '{"rpm": 95}', qos=1)
+        assert (await sending).done is True
+
+
 async def test_a_slow_broker_is_waited_for(running: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     properties = mqtt._properties
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -45,6 +46,8 @@ async def plc() -> AsyncIterator[Plc]:
         ("Run", False, ua.VariantType.Boolean),
         ("Mode", "idle", ua.VariantType.String),
         ("Locked", 1, ua.VariantType.Int32),
+        ("Since", datetime(2026, 1, 2, 3, 4, 5), ua.VariantType.DateTime),
+        ("Serial", b"P\xff2", ua.VariantType.ByteString),
     ):
         nodes[name] = await press.add_variable(f"ns=2;s={name}", name, value, kind)
         if name != "Locked":
@@ -71,13 +74,19 @@ async def test_a_value_takes_the_type_of_its_node(plc: Plc, node: str, value: An
     ("node", "value", "more"),
     [
         *(("Strokes", 7.5, {}), ("Strokes", True, {}), ("Speed", "fast", {}), ("Run", 1, {}), ("Mode", True, {})),
-        *(("Locked", 5, {}), ("Nowhere", 5, {}), ("Strokes", 70_000, {}), ("Speed", 5, {"type": "Float64"})),
+        *(
+            ("Locked", 5, {}),
+            ("Nowhere", 5, {}),
+            ("Mode", "{torque}", {}),
+            ("Strokes", 70_000, {}),
+            ("Speed", 5, {"type": "Float64"}),
+        ),
     ],
 )
 async def test_what_a_node_does_not_take_is_not_done(plc: Plc, node: str, value: Any, more: dict[str, Any]) -> None:
     outcome = await send(command(plc.write(node, value, **more)), CALL)
     assert outcome.done is False
-    assert f"ns=2;s={node} does not take {value!r}" in outcome.reason
+    assert f"ns=2;s={node} does not take {None if value == '{torque}' else value!r}" in outcome.reason
 
 
 async def test_another_node_may_tell_what_came_of_it(plc: Plc) -> None:
@@ -87,6 +96,13 @@ async def test_another_node_may_tell_what_came_of_it(plc: Plc) -> None:
     assert (outcome.done, outcome.reason) == (None, "it reads idle and not running after 0.3 s")
     await plc.nodes["Mode"].write_value("running")
     assert (await send(command(plc.write("Run", True, verify=verify)), CALL)).done is True
+
+
+@pytest.mark.parametrize(("node", "text"), [("Since", "2026-01-02T03:04:05"), ("Serial", "P\\xff2")])
+async def test_what_json_has_not_is_read_as_text(plc: Plc, node: str, text: str) -> None:
+    verify = {"node": f"ns=2;s={node}", "equals": text}
+    outcome = await send(command(plc.write("Speed", verify=verify, timeout_s=2)), CALL)
+    assert (outcome.done, outcome.answer) == (True, text)
 
 
 async def test_a_server_that_is_down_is_a_failure_and_not_a_doubt() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from streamd.errors import UnavailableError
@@ -52,11 +52,44 @@ async def in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     except TimeoutError as error:
         raise UnavailableError(f"{AT_A_TIME} blocking calls hang (a sound server?): restart streamd") from error
     outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()
     finished = asyncio.wrap_future(outcome)
     finished.add_done_callback(lambda _: places.release())
-    threading.Thread(target=_work, args=(outcome, lambda: fn(*args, **kwargs)), name="in_thread", daemon=True).start()
+    _begin("in_thread", outcome, lambda: fn(*args, **kwargs))
     return await asyncio.shield(finished)  # a cancelled caller leaves its call running, and the place taken
+
+
+class NoThreadError(UnavailableError):
+    """All threads are taken by calls that have not come back: nothing was begun."""
+
+
+class OwnThreads(Generic[T]):
+    """Threads for foreign calls that may hang: each call in one of its own, `at_a_time` of them.
+
+    A call whose caller was cancelled goes on and keeps its place. It does not delay the end of the process.
+    """
+
+    def __init__(self, name: str, at_a_time: int) -> None:
+        self._name, self._at_a_time = name, at_a_time
+        self._running: dict[str, Future[T]] = {}
+
+    async def run(self, key: str, call: Callable[[], T]) -> T:
+        """The result of `call()`; while the call of that key still runs, its result, and no second one is begun.
+
+        Raises what it raises, and NoThreadError.
+        """
+        outcome = self._running.get(key)
+        if outcome is None:
+            if len(self._running) >= self._at_a_time:
+                raise NoThreadError(f"{self._at_a_time} calls of {self._name} have not come back: restart streamd")
+            outcome = self._running[key] = Future()
+            outcome.add_done_callback(lambda _: self._running.pop(key))
+            _begin(self._name, outcome, call)
+        return await asyncio.wrap_future(outcome)  # cancelled, it leaves a call that has begun alone
+
+
+def _begin(name: str, outcome: Future[T], call: Callable[[], T]) -> None:
+    outcome.set_running_or_notify_cancel()
+    threading.Thread(target=_work, args=(outcome, call), name=name, daemon=True).start()
 
 
 def _work(outcome: Future[T], call: Callable[[], T]) -> None:

@@ -91,15 +91,15 @@ def look_up(answer: JsonValue, path: str) -> JsonValue:
 
 
 def agree(found: JsonValue, wanted: JsonValue) -> bool:
-    """Whether two values are the same to a machine: 95 is 95.0 and is "95", on is not 1."""
+    """Whether two values are the same to a machine: 95 is 95.0 and is "95", on is not 1, nothing is null."""
     if isinstance(found, bool) or isinstance(wanted, bool):
         return _text_of(found) == _text_of(wanted)
     if isinstance(found, int | float | str) and isinstance(wanted, int | float | str):
         try:
             return abs(float(found) - float(wanted)) <= 1e-6 * max(1.0, abs(float(wanted)))
-        except ValueError:
+        except (ValueError, OverflowError):
             return str(found) == str(wanted)
-    return found == wanted
+    return found == wanted and wanted is not None
 
 
 def _text_of(value: JsonValue) -> str:
@@ -109,15 +109,18 @@ def _text_of(value: JsonValue) -> str:
 async def read_back(
     read: Callable[[], Awaitable[JsonValue]], verify: Verify, call: Call, within_s: float, poll_s: float = POLL_S
 ) -> Outcome:
-    """Look until what was asked for is so, or the time is up."""
+    """Look until what was asked for is so, or the time is up. What `read` can't read is None."""
     wanted = fill(verify.equals, call.params)
+    if wanted is None:
+        return Outcome(None, f"what it should read, {verify.equals}, was not said")
     found: JsonValue = None
     try:
         async with asyncio.timeout(within_s):
             while True:
                 found = look_up(await read(), verify.field)
-                if verify.equals is None or agree(found, wanted):
+                if agree(found, wanted):
                     return Outcome(True, f"it reads {found}", found)
                 await asyncio.sleep(poll_s)
     except TimeoutError:
-        return Outcome(None, f"it reads {found} and not {wanted} after {within_s:g} s", found, again=True)
+        reads = "can't be read" if found is None else f"reads {found} and not {wanted}"
+        return Outcome(None, f"it {reads} after {within_s:g} s", found, again=True)

@@ -1,20 +1,23 @@
-"""At most once, within a time, and honest about what nobody knows."""
+"""Once, or a few times the same where that does no harm; within a time, and honest about what nobody knows."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 
 from streamd.bridge import in_thread
 from streamd.core.commands.definition import Command
 from streamd.dispatch.base import Call, NotDone, Outcome
+from streamd.dispatch.plain import bounded
 from streamd.errors import ConfigError
 
 ATTEMPTS = 3  # of what does no harm twice
 BACK_OFF_S = 0.25  # before the second one; twice as long before the third
+GRACE_S = 1.0  # beyond the target's own time, so that its client can say what failed
 _EXTRAS = {"mcp": ("mcp", "mcp"), "opcua": ("asyncua", "opcua")}  # kind → module, extra
 
 _log = logging.getLogger(__name__)
@@ -42,15 +45,15 @@ def ready(commands: Iterable[Command]) -> None:
                 Broker.parse(target.mqtt.broker)
             if target.python is not None:
                 find(target.python.callable)
-        except (LookupError, ValueError, ImportError) as error:
+        except (LookupError, ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"command {command.name}: {error}") from error
 
 
 async def send(command: Command, call: Call, is_newest: Callable[[], bool] = lambda: True) -> Outcome:
     """Carry out a command that may be carried out; whoever calls has written down before that it is under way.
 
-    Where it is idempotent, what failed or got no answer is tried again, unless another command followed (`is_newest`):
-    a late repetition would undo that one. Cancelled in the middle: nobody knows.
+    Once; where it is idempotent, what failed or got no answer is tried again, ATTEMPTS times in all, unless another
+    command followed (`is_newest`): a late repetition would undo that one. Cancelled in the middle: nobody knows.
     """
     if command.dispatch is None:
         return Outcome(True, "readers of the log have it; no target is named")
@@ -61,12 +64,14 @@ async def send(command: Command, call: Call, is_newest: Callable[[], bool] = lam
             await asyncio.sleep(BACK_OFF_S * 2 ** (attempt - 1))
             if not is_newest():
                 break
-        outcome = await _once(command, call)
+        outcome = bounded(await _once(command, call))
         unclear = unclear or outcome.done is None
         if outcome.done or not outcome.again:
-            return outcome
+            break
         _log.warning("command %s: attempt %d: %s", call.command_id, attempt + 1, outcome.reason)
-    return Outcome(None, outcome.reason, outcome.answer) if unclear else outcome
+    if unclear and outcome.done is False:
+        return replace(outcome, done=None, reason=f"an earlier attempt may have done it; {outcome.reason}")
+    return outcome
 
 
 async def _once(command: Command, call: Call) -> Outcome:
@@ -74,7 +79,7 @@ async def _once(command: Command, call: Call) -> Outcome:
     assert dispatch is not None
     target = dispatch.target
     assert target is not None
-    within_s = target.timeout_s * (1 if target.verify is None and dispatch.opcua is None else 2) + 1
+    within_s = target.timeout_s * (1 if target.verify is None and dispatch.opcua is None else 2) + GRACE_S
     try:
         async with asyncio.timeout(within_s):
             sender = await in_thread(import_module, f"streamd.dispatch.{dispatch.kind}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from urllib.parse import quote
@@ -14,25 +16,30 @@ from streamd.bridge import in_thread
 from streamd.core.commands.definition import DispatchHttp
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
-ANSWER_BYTES = 4_096  # of an answer, kept for the audit
+READ_BYTES = 65_536  # of an answer; where there is more, the beginning counts as text
 
 
 async def send(target: DispatchHttp, call: Call) -> Outcome:
     """One request, no redirects. 2xx but 202: done; 4xx: refused; anything else: nobody knows."""
     timeout = httpx.Timeout(target.timeout_s)
     believed = await in_thread(authorities)
-    async with httpx.AsyncClient(timeout=timeout, verify=believed, trust_env=False, follow_redirects=False) as client:
+    async with httpx.AsyncClient(
+        headers={"Accept-Encoding": "identity"},  # what is packed has no bound
+        timeout=timeout,
+        verify=believed,
+        trust_env=False,
+        follow_redirects=False,
+    ) as client:
         url = fill(target.url, call.params, lambda value: quote(value, safe=""))
         headers = {"Idempotency-Key": call.command_id, **target.headers}
         body = dict(call.params) if target.body is None else fill(target.body, call.params)
         with_body = target.method not in ("GET", "DELETE") or target.body is not None
         try:
-            response = await client.request(target.method, url, headers=headers, json=body if with_body else None)
+            outcome = await _ask(client, target.method, url, headers, body if with_body else None)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise NotDone(f"{_place(url)} can't be reached: {error}", again=True) from error
         except httpx.TimeoutException as error:
             raise TimeoutError from error
-        outcome = _judge(response)
         if outcome.done is False or target.verify is None or target.verify.url is None:
             return outcome
         state_url = fill(target.verify.url, call.params, lambda value: quote(value, safe=""))
@@ -45,9 +52,14 @@ def authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _judge(response: httpx.Response) -> Outcome:
+async def _ask(client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: object) -> Outcome:
+    async with client.stream(method, url, headers=headers, json=body) as response:
+        return _judge(response, await _content(response))
+
+
+def _judge(response: httpx.Response, answer: JsonValue) -> Outcome:
     status = response.status_code
-    said, answer = f"it answers {status} {response.reason_phrase}".rstrip(), _content(response)
+    said = f"it answers {status} {response.reason_phrase}".rstrip()
     if status == HTTPStatus.ACCEPTED:
         return Outcome(None, f"{said}: taken on, but nobody says whether it was done", answer)
     if response.is_success:
@@ -61,19 +73,27 @@ def _judge(response: httpx.Response) -> Outcome:
 async def _get(client: httpx.AsyncClient, url: str) -> JsonValue:
     """The present state; None where it can't be had."""
     try:
-        response = await client.get(url)
+        async with client.stream("GET", url) as response:
+            return await _content(response) if response.is_success else None
     except httpx.HTTPError:
         return None
-    return _content(response) if response.is_success else None
 
 
-def _content(response: httpx.Response) -> JsonValue:
-    text = response.text[:ANSWER_BYTES]
-    try:
-        value: JsonValue = response.json()
-    except ValueError:
+async def _content(response: httpx.Response) -> JsonValue:
+    """The JSON value, or the text; not more than READ_BYTES are read."""
+    raw = bytearray()
+    async for piece in response.aiter_bytes(READ_BYTES):
+        raw += piece[: READ_BYTES + 1 - len(raw)]
+        if len(raw) > READ_BYTES:
+            break
+    text = raw[:READ_BYTES].decode(response.encoding or "utf-8", "replace")
+    if len(raw) > READ_BYTES:
         return text
-    return value if len(response.content) <= ANSWER_BYTES else text
+    try:
+        value: JsonValue = json.loads(raw)
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 def _place(url: str) -> str:

@@ -58,7 +58,9 @@ def authorities() -> ssl.SSLContext:
 
 
 async def _read(client: Client, tool: str) -> JsonValue:
-    return _content(await client.call_tool(tool, {}))
+    """What the tool says; None where it says that it can't."""
+    result = await client.call_tool(tool, {})
+    return None if result.is_error else _content(result)
 
 
 def _content(result: types.CallToolResult) -> JsonValue:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import DispatchMqtt
@@ -24,6 +25,7 @@ from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
 PORT, TLS_PORT = 1883, 8883
 WAITING_MESSAGES = 64  # on the topic that is read back; of more, aiomqtt drops the newest
+MESSAGE_BYTES = 65_536  # a longer one is not delivered by the broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ async def send(target: DispatchMqtt, call: Call) -> Outcome:
     except aiomqtt.MqttError as error:
         raise NotDone(f"the broker {_place(target)} can't be reached: {error}", again=True) from error
     try:
-        if target.verify is not None and target.verify.topic is not None:
-            await client.subscribe(fill(target.verify.topic, call.params, _one_level), qos=1)
+        await _listen(client, target, call)
         await client.publish(topic, text, qos=1, retain=False, properties=_properties(target, call))
         if target.verify is None or target.verify.topic is None:
             return Outcome(True, f"the broker has taken it for {topic}; the machine does not say whether it was done")
@@ -67,6 +68,19 @@ async def send(target: DispatchMqtt, call: Call) -> Outcome:
         return await read_back(lambda: _next(messages), target.verify, call, target.timeout_s, poll_s=0)
     finally:
         await asyncio.shield(_leave(client))
+
+
+async def _listen(client: aiomqtt.Client, target: DispatchMqtt, call: Call) -> None:
+    """To what the machine says of itself. Raises NotDone, as nothing is published yet."""
+    if target.verify is None or target.verify.topic is None:
+        return
+    topic = fill(target.verify.topic, call.params, _one_level)
+    try:
+        granted = await client.subscribe(topic, qos=1)
+    except aiomqtt.MqttError as error:
+        raise NotDone(f"{topic} of the broker {_place(target)} can't be listened to: {error}", again=True) from error
+    if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
+        raise NotDone(f"the broker {_place(target)} lets nobody listen to {topic}: {granted[0]}")
 
 
 def _client(target: DispatchMqtt) -> aiomqtt.Client:
@@ -79,8 +93,15 @@ def _client(target: DispatchMqtt) -> aiomqtt.Client:
         protocol=aiomqtt.ProtocolVersion.V5,
         timeout=target.timeout_s,
         max_queued_incoming_messages=WAITING_MESSAGES,
+        properties=_bounds(),
         tls_params=aiomqtt.TLSParameters() if broker.tls else None,
     )
+
+
+def _bounds() -> Properties:
+    bounds = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    bounds.MaximumPacketSize = MESSAGE_BYTES
+    return bounds
 
 
 async def _leave(client: aiomqtt.Client) -> None:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from streamd.core.commands.definition import DispatchOpcua, Verify
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
+from streamd.dispatch.plain import plain
 
 _BITS = {"SByte": 8, "Byte": 8, "Int16": 16, "UInt16": 16, "Int32": 32, "UInt32": 32, "Int64": 64, "UInt64": 64}
 _SIGNED = frozenset({"SByte", "Int16", "Int32", "Int64"})
@@ -42,6 +43,8 @@ async def send(target: DispatchOpcua, call: Call) -> Outcome:
 
 def _typed(value: Any, kind: ua.VariantType) -> Any:
     """JSON knows one kind of number and OPC UA ten. Raises ValueError for what does not fit."""
+    if value is None:
+        raise ValueError("it was not said")
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if bits := _BITS.get(kind.name):
         least = -(2 ** (bits - 1)) if kind.name in _SIGNED else 0
@@ -58,8 +61,7 @@ def _typed(value: Any, kind: ua.VariantType) -> Any:
 
 
 async def _read(node: Any) -> JsonValue:
-    value: JsonValue = await node.read_value()
-    return value
+    return plain(await node.read_value())
 
 
 async def _leave(client: Client) -> None:

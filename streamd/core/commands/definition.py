@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
 
@@ -72,25 +72,50 @@ class Verify(_Record):
     tool: str | None = None  # mcp: a tool that only reads
     node: str | None = None  # opcua: another node than the one that is written
     field: str = ""  # dotted path into a JSON answer; empty: the answer itself
-    equals: JsonValue = None  # strings may hold {parameters}
+    equals: JsonValue  # strings may hold {parameters}; null is what can't be read, and so nothing to wait for
+
+    @field_validator("equals")
+    @classmethod
+    def _something_to_read(cls, equals: JsonValue) -> JsonValue:
+        if equals is None:
+            raise ValueError("null is no value that could be read back")
+        return equals
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Which of url, topic, tool and node are given."""
+        return frozenset(name for name in ("url", "topic", "tool", "node") if getattr(self, name) is not None)
 
 
 class _Target(_Record):
     """Strings may hold `{parameter}`; a string that is nothing but one takes its value with its type."""
 
+    reads: ClassVar[tuple[frozenset[str], ...]] = ()  # what of `verify` says where; one of them
+
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 5
     verify: Verify | None = None
+
+    @model_validator(mode="after")
+    def _can_be_read_back(self) -> Self:
+        if self.verify is not None and self.verify.places not in self.reads:
+            given = ", ".join(sorted(self.verify.places)) or "no place"
+            known = " or ".join(", ".join(places) or "no place" for places in self.reads)
+            raise ValueError(
+                f"verify has {given}; " + (f"here it needs {known}" if known else "nothing is read back here")
+            )
+        return self
 
 
 class DispatchPython(_Target):
     """A callable that an installed package offers under the entry point group `streamd.commands`."""
 
-    callable: str  # the entry point's name
+    callable: str  # the entry point's name; its answer is the outcome, so that there is no `verify`
 
 
 class DispatchHttp(_Target):
     """One request. Without `body` the parameters are sent, as JSON."""
 
+    reads = (frozenset({"url"}),)
     url: Annotated[str, StringConstraints(pattern=r"^https?://")]
     method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
     headers: Mapping[str, str] = {}
@@ -100,6 +125,7 @@ class DispatchHttp(_Target):
 class DispatchMqtt(_Target):
     """One message with QoS 1, never retained. Without `payload` the parameters are sent, as JSON."""
 
+    reads = (frozenset({"topic"}),)
     broker: str = "localhost:1883"
     topic: Annotated[str, StringConstraints(pattern=r"^[^+#\x00]+$")]
     payload: JsonValue = None
@@ -108,6 +134,7 @@ class DispatchMqtt(_Target):
 class DispatchMcp(_Target):
     """A call of an MCP tool. Without `arguments` the parameters are."""
 
+    reads = (frozenset({"tool"}),)
     server: str  # an http(s) address
     tool: str
     arguments: Mapping[str, JsonValue] | None = None
@@ -116,6 +143,7 @@ class DispatchMcp(_Target):
 class DispatchOpcua(_Target):
     """A write to one node of an OPC UA server, read back afterwards."""
 
+    reads = (frozenset(), frozenset({"node"}))
     endpoint: Annotated[str, StringConstraints(pattern=r"^opc\.tcp://")]
     node: str  # as in ns=2;s=Press1.Speed
     value: JsonValue
