@@ -120,17 +120,6 @@ async def test_a_topic_that_can_not_be_listened_to_is_a_failure_and_not_a_doubt(
     assert heard == []
 
 
-async def test_a_topic_that_nobody_may_listen_to_is_a_failure_and_not_a_doubt(running: Broker, tmp_path: Path) -> None:
-    running.stop()
-    (tmp_path / "acl").write_text("topic readwrite elsewhere/#\ntopic write press/#\n")
-    with (tmp_path / "mosquitto.conf").open("a") as config:
-        config.write(f"acl_file {tmp_path / 'acl'}\n")
-    running.start()
-    outcome = await send(command(to_press(running, verify=True)), CALL)
-    assert outcome.done is False
-    assert "lets nobody listen to press/press_2/state" in outcome.reason
-
-
 async def test_a_message_of_any_length_is_not_taken_in(running: Broker) -> None:
     async with mqtt_press(running, obeys=False) as heard, aiomqtt.Client("127.0.0.1", running.port) as machine:
         sending = asyncio.create_task(send(command(to_press(running, verify=True)), CALL))

@@ -98,7 +98,7 @@ async def test_another_node_may_tell_what_came_of_it(plc: Plc) -> None:
     assert (await send(command(plc.write("Run", True, verify=verify)), CALL)).done is True
 
 
-@pytest.mark.parametrize(("node", "text"), [("Since", "2026-01-02T03:04:05"), ("Serial", "P\\xff2")])
+@pytest.mark.parametrize(("node", "text"), [("Since", "2026-01-02T03:04:05+00:00"), ("Serial", "P\\xff2")])
 async def test_what_json_has_not_is_read_as_text(plc: Plc, node: str, text: str) -> None:
     verify = {"node": f"ns=2;s={node}", "equals": text}
     outcome = await send(command(plc.write("Speed", verify=verify, timeout_s=2)), CALL)
