@@ -10,31 +10,26 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError as MalformedError
 
 from streamd.core.tools import patterns
-from streamd.core.tools.numerals import numerals
+from streamd.core.tools.limits import LIMITS, LimitError, integers, numbers
 from streamd.core.tools.tool import Tool
 
 MOST_CHARACTERS = 200  # of a text without maxLength
 MOST_ITEMS = 16  # of a list without maxItems
-MOST_INTEGER = 2**53 - 1  # of an integer without limits: JSON's readers hold no larger one exactly
-MOST_NUMBER = 10**8  # of a number without limits
-MOST_PLACES = 6  # behind the point of a number without multipleOf …
-EXACT_DIGITS = 15  # … and no more digits than a double tells apart, or the limits would not hold for what is read back
 DEEPEST = 8
 
 SAID = frozenset(
     ["title", "description", "default", "examples", "deprecated", "unit", "optional", "$comment", "$schema", "$id"]
 )  # to people and to us, nothing to enforce
-_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _KEYWORDS = {
     "string": frozenset(["type", "enum", "const", "pattern", "minLength", "maxLength"]),
-    "integer": frozenset(["type", "enum", "const", "multipleOf", *_LIMITS]),
+    "integer": frozenset(["type", "enum", "const", *LIMITS]),
     "boolean": frozenset(["type", "enum", "const"]),
     "array": frozenset(["type", "items", "minItems", "maxItems"]),
     "object": frozenset(["type", "properties", "required", "additionalProperties"]),
@@ -212,53 +207,11 @@ def _pattern(schema: Mapping[str, Any], place: _Place) -> Text:
     return Text(expression, may_be_empty=re.fullmatch(expression, "") is not None)
 
 
-def _integer(schema: Mapping[str, Any], place: _Place) -> Numeral:
-    step = _exact(schema.get("multipleOf", 1))
-    if step != int(step):
-        raise place.refuse("multipleOf", f"{step} is no integer")
-    return _numeral(schema, place, MOST_INTEGER, 0, int(step))
-
-
-def _number(schema: Mapping[str, Any], place: _Place) -> Numeral:
-    if "multipleOf" in schema:
-        step = _exact(schema["multipleOf"])
-        places = max(0, -int(step.normalize().as_tuple().exponent))
-        return _numeral(schema, place, MOST_NUMBER, places, int(step.scaleb(places)))
-    limits = [MOST_NUMBER if limit is None else abs(int(limit[0])) for limit in (_low(schema), _high(schema))]
-    places = max(0, min(MOST_PLACES, EXACT_DIGITS - len(str(max(limits)))))
-    return _numeral(schema, place, MOST_NUMBER, places, 1)
-
-
-def _numeral(schema: Mapping[str, Any], place: _Place, most: int, places: int, step: int) -> Numeral:
-    low, above = _low(schema) or (Decimal(-most), False)
-    high, below = _high(schema) or (Decimal(most), False)
-    first, last = math.ceil(low.scaleb(places)), math.floor(high.scaleb(places))
-    first += above and first == low.scaleb(places)
-    last -= below and last == high.scaleb(places)
-    if places and len(str(max(abs(first), abs(last)))) > EXACT_DIGITS:
-        raise place.refuse("multipleOf", f"needs over {EXACT_DIGITS} digits from {low} to {high}: narrow them")
+def _numeral(within: Callable[[Mapping[str, Any]], str], schema: Mapping[str, Any], place: _Place) -> Numeral:
     try:
-        return Numeral(numerals(first, last, places, step))
-    except ValueError as error:
-        keyword = next((name for name in ("multipleOf", *_LIMITS) if name in schema), "type")
-        raise place.refuse(keyword, f"from {low} to {high}: {error}: change the limits") from error
-
-
-def _low(schema: Mapping[str, Any]) -> tuple[Decimal, bool] | None:
-    """The lower limit, and whether it is excluded; None: there is none."""
-    limits = [(_exact(schema[name]), name != "minimum") for name in _LIMITS[:2] if name in schema]
-    return max(limits, default=None)
-
-
-def _high(schema: Mapping[str, Any]) -> tuple[Decimal, bool] | None:
-    limits = [(-_exact(schema[name]), name != "maximum") for name in _LIMITS[2:] if name in schema]
-    found = max(limits, default=None)
-    return found and (-found[0], found[1])
-
-
-def _exact(number: float) -> Decimal:
-    """The number as it is written; binary fractions would make 0.3 no multiple of 0.1."""
-    return Decimal(str(number))
+        return Numeral(within(schema))
+    except LimitError as error:
+        raise place.refuse(error.keyword, str(error)) from error
 
 
 def _array(schema: Mapping[str, Any], place: _Place) -> ListOf:
@@ -293,8 +246,8 @@ def _object(schema: Mapping[str, Any], place: _Place) -> Record:
 
 _READ: dict[str, Callable[[Mapping[str, Any], _Place], Shape]] = {
     "string": _text,
-    "integer": _integer,
-    "number": _number,
+    "integer": partial(_numeral, integers),
+    "number": partial(_numeral, numbers),
     "boolean": _boolean,
     "array": _array,
     "object": _object,
