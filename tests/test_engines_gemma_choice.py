@@ -174,7 +174,7 @@ def test_nothing_is_asked_about_silence(samples: int) -> None:
 
 def test_bad_input(engine: GemmaEngine) -> None:
     assert isinstance(engine, CallsTools)
-    with pytest.raises(UnavailableError, match=r"an utterance of 31\.0 s is longer than Gemma hears"):
+    with pytest.raises(UnavailableError, match=r"31\.0 s without a pause are more than Gemma hears"):
         engine.decide("u", np.zeros(31 * 16_000, np.int16), TOOLS, Context())
     bad = Tool("go", "", {"type": "object", "properties": {"x": {"type": "string", "format": "date"}}})
     with pytest.raises(ConfigError, match=r"tool go: parameters\.x: format: can't be enforced"):
