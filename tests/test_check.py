@@ -63,7 +63,7 @@ def test_a_machine_that_can_caption(tiny_en: Path) -> None:
     ]
     assert {finding.state for finding in findings} <= {"ok", "warn"}
     assert verdict(findings) == 0
-    assert "words right" in findings[5].detail
+    assert "words right by whisper tiny.en int8" in findings[5].detail
     assert "country" in findings[5].more[0]
 
 
@@ -172,6 +172,19 @@ def test_captions_can_do_without_gemma_but_not_if_it_alone_hears() -> None:
     assert "not used, Whisper hears everything: the model gemma-4-E4B-it-q4 is not on this machine" in found.detail
     with pytest.raises(UnavailableError, match="streamd models pull gemma-4-E4B-it-q4"):
         check.gemma(with_gemma("gemma", "gemma-4-E4B-it-q4"))
+
+
+@pytest.mark.parametrize("problem", ["is not there", "has another tokenizer"])
+def test_a_gemma_that_was_asked_for_and_can_not_be_used_is_warned_of(tmp_path: Path, problem: str) -> None:
+    folder = tmp_path / "gemma"
+    if problem == "has another tokenizer":
+        shutil.copytree(MODEL, folder)
+        (folder / "tokenizer.json").write_text("{}")
+    found = check.gemma(with_gemma("auto", folder))
+    assert found.state == "warn"
+    assert str(folder) in found.detail
+    with pytest.raises(UnavailableError, match=str(folder)):
+        check.gemma(with_gemma("gemma", folder))
 
 
 def test_two_onnx_runtimes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
