@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import DispatchMqtt
@@ -76,11 +75,9 @@ async def _listen(client: aiomqtt.Client, target: DispatchMqtt, call: Call) -> N
         return
     topic = fill(target.verify.topic, call.params, _one_level)
     try:
-        granted = await client.subscribe(topic, qos=1)
+        await client.subscribe(topic, qos=1)
     except aiomqtt.MqttError as error:
         raise NotDone(f"{topic} of the broker {_place(target)} can't be listened to: {error}", again=True) from error
-    if any(isinstance(code, ReasonCode) and code.is_failure for code in granted):
-        raise NotDone(f"the broker {_place(target)} lets nobody listen to {topic}: {granted[0]}")
 
 
 def _client(target: DispatchMqtt) -> aiomqtt.Client:
