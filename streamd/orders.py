@@ -251,9 +251,10 @@ def orders(settings: Settings, metrics: Metrics | None = None) -> Orders | None:
     for fault in faults:
         _log.warning("no second reading for %s", fault)
     ear = _ear(settings, metrics)
+    text = ByText(grammar)
     return Orders(
-        understand=ByText(grammar) if ear is None else BySound(grammar, ear),
-        text=ByText(grammar),
+        understand=text if ear is None else BySound(grammar, ear),
+        text=text,
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
         tools=tools,

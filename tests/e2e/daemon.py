@@ -24,6 +24,7 @@ from streamd.core.events import Event, Status
 PATIENCE_S = 60.0  # longest wait for anything: on a busy machine it must not be what a test is about
 SESSION = "default"  # the one that `streamd run` feeds
 JOURNAL = "journal.sqlite3"
+WHOLE = ("--set", "pipeline.recognise.partials=false")  # each utterance is heard once: nothing depends on timing
 SCRIPTED = ("--set", "pipeline.recognise.engine=scripted")
 
 

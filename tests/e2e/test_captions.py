@@ -15,9 +15,9 @@ import soxr
 from streamd.core.audio import SAMPLE_RATE
 from streamd.core.events import Ended, Final, Partial, Status
 from tests.e2e.clients import reading, speaking
-from tests.e2e.daemon import PATIENCE_S, Daemon, streamd
+from tests.e2e.daemon import PATIENCE_S, WHOLE, Daemon, streamd
 from tests.e2e.pulse import VirtualMicrophone, microphone
-from tests.speech import recording, word_error_rate
+from tests.speech import MOST_ERRORS, recording, word_error_rate
 
 __all__ = ["microphone"]  # a fixture
 
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.model
 NAME = "austen_0890"
 READ = recording(NAME)
 SOUND = READ.pcm.tobytes()
-WHOLE = ("--set", "pipeline.recognise.partials=false")  # each utterance is heard once: nothing depends on timing
 RANDOM = tuple(np.random.default_rng(0).integers(1, 16_000, 500).tolist())  # bytes
-MOST_ERRORS = 0.25  # of the words of a recording: tiny.en mishears some
 A_FEW_WORDS = 0.2  # of them may differ where the samples do
 
 

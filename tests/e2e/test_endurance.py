@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 from streamd.core.audio import SAMPLE_RATE, Pcm
 from streamd.core.events import Ended, Final
 from tests.e2e.clients import reading
-from tests.e2e.daemon import Daemon, streamd
+from tests.e2e.daemon import WHOLE, Daemon, streamd
 from tests.sound_files import write_media
-from tests.speech import recording, word_error_rate
+from tests.speech import MOST_ERRORS, recording, word_error_rate
 
 pytestmark = pytest.mark.model
 
 HALF_AN_HOUR_S = 1_800
 FIVE_MINUTES_S = 300
 VOICES = 16  # that talk at once in babble: nobody can be understood
-MOST_ERRORS = 0.25  # of the words of a recording: tiny.en mishears some
 QUIET = 300  # of 32,768: less than this, for longer than a consonant, is a pause
-WHOLE = ("--set", "pipeline.recognise.partials=false")  # each utterance is heard once: nothing depends on timing
 
 Sound = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import pytest
 from streamd.core.audio import SAMPLE_RATE
 from streamd.core.events import Final, Gap, Partial
 from tests.e2e.clients import Speaker, reading, speaking
-from tests.e2e.daemon import Daemon, streamd
+from tests.e2e.daemon import WHOLE, Daemon, streamd
 from tests.gemma_data import MODEL
 from tests.speech import recording
 
@@ -66,7 +66,7 @@ async def test_sound_goes_in_and_captions_come_out(daemon: Daemon) -> None:
 async def test_the_same_sound_gives_the_same_captions(tmp_path: Path) -> None:
     """Without partials: what is committed of them depends on when they were made, and finals begin with it."""
     heard: list[list[Final]] = []
-    with Daemon(tmp_path, "--source", "none", *GEMMA, "--set", "pipeline.recognise.partials=false") as daemon:
+    with Daemon(tmp_path, "--source", "none", *GEMMA, *WHOLE) as daemon:
         daemon.start(ready=False)
         for name in ("once", "again"):
             async with speaking(daemon, name) as speaker:
