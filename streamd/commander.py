@@ -9,18 +9,18 @@ journal holds its `dispatched`: after a crash nobody sends it again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from streamd.account import Account, Heard, origin, written
 from streamd.core.commands.answers import affirms, refuses, spoken_codeword
 from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Risk
+from streamd.core.commands.history import History, history
 from streamd.core.commands.machine import Desk, Person, Request
 from streamd.core.commands.undo import Past, takes_back
 from streamd.core.events import Command as Told
@@ -36,27 +36,12 @@ from streamd.transcriber import Reading
 HEARD = 16
 """Utterances whose final the journal does not hold yet; of more, the oldest gives no command."""
 
-UNREAD_MS = 30_000
-"""Finals so much older than the journal's last event had been read when the daemon died."""
-
-ACCOUNT_S = 600.0
-"""So often the audit is told how much sound was listened to."""
-
 LOOK_S = 0.04  # between two looks whether somebody still speaks
 
 _DIED = "the daemon was restarted before this was understood: say it again"
 _MISSED = "this was not heard in full, or too much was said at once: say it again"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """An utterance that may be a command."""
-
-    reading: Reading
-    speaker: Person
-    said_ms: int
 
 
 class Commander:
@@ -73,17 +58,16 @@ class Commander:
         self._feed = feed
         self._orders = orders
         self._speaking = speaking
-        self._account = account
+        self._account = Account(account, orders.grammar, shadow=orders.shadow)
         self._desk = Desk(orders.sent, shadow=orders.shadow, language=orders.language)
         self._past = Past()
         self._count = metrics.commands
         self._cursor = feed.log.next_seq - 1
-        self._history = [event for event in feed.log.since(0) if isinstance(event.body, Told | Final)]
-        self._heard: dict[int, _Heard] = {}
+        self._history = history(feed.log.since(0))
+        self._heard: dict[int, Heard] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._newest = ""  # which command was sent last
         self._changed = asyncio.Event()  # a call has come to its end
-        self._listened_ms = 0
 
     # what the session says
 
@@ -91,11 +75,11 @@ class Commander:
         """An utterance has its final. Its last word was said at `said_ms`; None: nobody knows."""
         if len(self._heard) == HEARD:
             del self._heard[next(iter(self._heard))]
-        self._heard[reading.final.utterance] = _Heard(reading, speaker or Person(None, self._orders.role), said_ms or 0)
+        self._heard[reading.final.utterance] = Heard(reading, speaker or Person(None, self._orders.role), said_ms or 0)
 
     def listened(self, ms: int) -> None:
         """So much sound has gone by."""
-        self._listened_ms += ms
+        self._account.listened(ms)
 
     def delivered(self, event: Event) -> None:
         """A reader has been sent this event."""
@@ -122,7 +106,7 @@ class Commander:
     async def run(self) -> None:
         """Work until cancelled. What has not been sent by then is off; what is being sent is asked about later."""
         unread = self._resume()
-        accounting = asyncio.create_task(self._account_for())
+        accounting = asyncio.create_task(self._account.run())
         try:
             for final in unread:
                 with self._or_rejected(final):
@@ -142,7 +126,7 @@ class Commander:
             for task in (accounting, *self._sending):
                 task.cancel()
             await asyncio.wait([accounting, *self._sending])
-            await self._settle_account()
+            await self._account.settle()
 
     async def _read(self, final: Final) -> None:
         heard = self._heard.pop(final.utterance, None)
@@ -162,23 +146,12 @@ class Commander:
 
     def _resume(self) -> list[Final]:
         """Go on after a restart. Returns what the former run may not have read any more."""
-        commands = [event for event in self._history if isinstance(event.body, Told)]
-        sent, now = self._orders.sent, self._orders.now_ms()  # which may be less than what an event has: clocks are set
-        for event in commands:
-            assert isinstance(event.body, Told)
-            if event.body.state == "dispatched" and event.body.name is not None:
-                sent[event.body.name] = max(min(event.at_ms, now), sent.get(event.body.name, 0))
-        bodies = [event.body for event in commands if isinstance(event.body, Told)]
-        known = {told.utterance for told in bodies}
-        since_ms = self._history[-1].at_ms - UNREAD_MS if self._history else 0
-        unread = [
-            event.body
-            for event in self._history
-            if isinstance(event.body, Final) and event.body.utterance not in known and event.at_ms >= since_ms
-        ]
-        self._history.clear()
-        self._tell(self._desk.resume(bodies))
-        return unread
+        sent, now = self._orders.sent, self._orders.now_ms()
+        for name, at_ms in self._history.sent_ms.items():
+            sent[name] = max(min(at_ms, now), sent.get(name, 0))
+        left, self._history = self._history, History()
+        self._tell(self._desk.resume(left.commands))
+        return left.unread
 
     async def _wait(self) -> None:
         """Return once there is something to read, or time has done something."""
@@ -192,7 +165,7 @@ class Commander:
         """Also if what was said last can't be read yet: it may take back what is held."""
         return self._speaking() or self._cursor < self._feed.log.next_seq - 1
 
-    async def _consider(self, heard: _Heard) -> None:
+    async def _consider(self, heard: Heard) -> None:
         final = heard.reading.final
         if not final.text or self._answers(heard):
             return
@@ -201,7 +174,7 @@ class Commander:
             return
         understood = await self._orders.understand(heard.reading)
         decision, match = understood.decision, understood.decision.match
-        facts = self._facts(final, understood) | _evidence(heard)
+        facts = self._facts(final, understood) | heard.evidence
         if match is None or (decision.verdict is Verdict.REJECT and match.command.safety.risk is not Risk.FORBIDDEN):
             if match is not None or understood.nearest is not None:
                 self._tell([self._rejected(final, understood)], facts)
@@ -229,14 +202,14 @@ class Commander:
         """Which interlock is open."""
         return self._orders.states.blocked(request.command.safety.interlock, now_ms)
 
-    def _undo(self, heard: _Heard) -> None:
+    def _undo(self, heard: Heard) -> None:
         """What was done last is to be taken back."""
         final, now = heard.reading.final, self._orders.now_ms()
         found = self._past.undo(now)
         if isinstance(found, Request) and self._desk.is_under_way(found.command_id):
             found = "what is to be taken back is still being sent: say it again"
         understood = Understood(Decision(Verdict.REJECT, str(found)), (final.text,))
-        facts = self._facts(final, understood) | _evidence(heard)
+        facts = self._facts(final, understood) | heard.evidence
         del facts["verdict"]  # another grammar would make nothing else of it
         if isinstance(found, str):
             self._tell([self._rejected(final, understood)], facts)
@@ -259,7 +232,7 @@ class Commander:
             understood = replace(understood, decision=rejected)
             self._tell([self._rejected(final, understood)], self._facts(final, understood))
 
-    def _answers(self, heard: _Heard) -> bool:
+    def _answers(self, heard: Heard) -> bool:
         """Whether it is an answer and nothing else. A refusal may be a command as well: "stop press two"."""
         if self._desk.unsent is None:
             return False
@@ -280,38 +253,14 @@ class Commander:
         return f"{self._feed.log.epoch[:12]}-{final.utterance}"
 
     def _rejected(self, final: Final, understood: Understood) -> Told:
-        match, reason = understood.decision.match, understood.decision.reason
-        if understood.nearest is not None and match is None:
-            reason = f"{reason}; nearest: “{understood.nearest}”"
-        return Told(
-            command_id=self._command_id(final),
-            state="rejected",
-            name=match.command.name if match else None,
-            params=dict(match.params) if match else {},
-            utterance=final.utterance,
-            reason=reason,
-            shadow=self._orders.shadow,
-        )
+        return understood.rejected(self._command_id(final), final.utterance, shadow=self._orders.shadow)
 
     def _facts(self, final: Final, understood: Understood) -> dict[str, object]:
-        """What the audit keeps of how a command came about."""
-        match = understood.decision.match
-        return {
-            "heard": final.text,
-            "hypotheses": list(understood.heard),
-            "language": final.language,
-            "engine": final.engine,
-            "confidence": min((word.confidence for word in final.words), default=None),
-            "scores": dict(understood.scores),
-            "verdict": understood.decision.verdict,
-            "understood": match.sentence if match else None,
-            "nearest": understood.nearest,
-            "grammar": self._orders.grammar,
-        }
+        return origin(final, understood, self._orders.grammar)
 
     def _tell(self, bodies: Sequence[Told], facts: Mapping[str, object] | None = None) -> None:
         """Append events, and do what they ask for."""
-        self._append(bodies, _note(facts or {}))
+        self._append(bodies, written(facts or {}))
 
     def _append(self, bodies: Sequence[Told], note: str) -> None:
         waiting = deque(bodies)
@@ -352,7 +301,7 @@ class Commander:
         outcome = await self._orders.send(request.command, call, lambda: self._newest == call.command_id)
         kind = request.command.dispatch.kind if request.command.dispatch else None
         facts = {"target": kind, "call": dict(call.params), "answer": outcome.answer, "said": outcome.reason}
-        note = _note(facts)  # before the desk closes the command: that this fails has to be told as well
+        note = written(facts)  # before the desk closes the command: that this fails has to be told as well
         self._append(self._desk.outcome(call.command_id, outcome.done, outcome.reason), note)
 
     def _carried_out(self, command_id: str, task: asyncio.Task[None]) -> None:
@@ -361,30 +310,3 @@ class Commander:
         if not task.cancelled() and (error := task.exception()):
             _log.error("a command was not followed to its end", exc_info=error)
             self._tell(self._desk.outcome(command_id, None, f"the daemon lost sight of it: {type(error).__name__}"))
-
-    # how long it was listened
-
-    async def _account_for(self) -> None:
-        while True:
-            await asyncio.sleep(ACCOUNT_S)
-            await self._settle_account()
-
-    async def _settle_account(self) -> None:
-        """Tell the audit what came since the last time. A crash takes some minutes: rates come out too high."""
-        heard_ms, self._listened_ms = self._listened_ms, 0
-        if self._account is not None and heard_ms:
-            note = {"heard_ms": heard_ms, "grammar": self._orders.grammar, "shadow": self._orders.shadow}
-            await self._account(json.dumps(note))
-
-
-def _note(facts: Mapping[str, object]) -> str:
-    return json.dumps(facts, ensure_ascii=False)
-
-
-def _evidence(heard: _Heard) -> dict[str, object]:
-    """What the audit keeps of who spoke, when, and of the sound."""
-    return {
-        "sound_sha256": hashlib.sha256(heard.reading.pcm).hexdigest(),
-        "speaker": heard.speaker.name,
-        "said_ms": heard.said_ms,
-    }

@@ -26,6 +26,7 @@ from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
 from streamd.core.commands.weigh import weigh
+from streamd.core.events import Command as Told
 from streamd.core.events import Final
 from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.dispatch import Call, Outcome, ready, send
@@ -67,6 +68,21 @@ class Understood:
     heard: tuple[str, ...]
     nearest: str | None = None  # the sentence that is so like it that readers are told
     scores: Mapping[str, float] = field(default_factory=dict)
+
+    def rejected(self, command_id: str, utterance: int, *, shadow: bool) -> Told:
+        """The event that tells why nothing happens."""
+        match, reason = self.decision.match, self.decision.reason
+        if self.nearest is not None and match is None:
+            reason = f"{reason}; nearest: “{self.nearest}”"
+        return Told(
+            command_id=command_id,
+            state="rejected",
+            name=match.command.name if match else None,
+            params=dict(match.params) if match else {},
+            utterance=utterance,
+            reason=reason,
+            shadow=shadow,
+        )
 
 
 class Understand(Protocol):
