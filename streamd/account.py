@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.core.events import Final
 from streamd.orders import Understood
 from streamd.transcriber import Reading

@@ -21,7 +21,8 @@ from streamd.core.commands.answers import affirms, refuses, spoken_codeword
 from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Risk
 from streamd.core.commands.history import History, history
-from streamd.core.commands.machine import Desk, Person, Request
+from streamd.core.commands.machine import Desk
+from streamd.core.commands.request import Person, Request
 from streamd.core.commands.undo import Past, takes_back
 from streamd.core.events import Command as Told
 from streamd.core.events import Event, Final

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from streamd.commander import Commander
 from streamd.core.audio import FRAME_MS, FRAME_SAMPLES, SAMPLES_PER_MS, Frame, Framer, Lost, samples_to_ms
-from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.commands.machine import NoAnswer
+from streamd.core.commands.request import Person
 from streamd.core.endpoint import Rules
 from streamd.core.events import DURABLE, Ended, Event, Gap, State, Status, Vocabulary
 from streamd.core.level import SignalWatch

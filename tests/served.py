@@ -12,7 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from streamd.core.commands.definition import Scalar
-from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.commands.machine import NoAnswer
+from streamd.core.commands.request import Person
 from streamd.core.events import Body, Ended, Event, Final, Partial, Vocabulary
 from streamd.core.log import Log
 from streamd.core.wire import Answer

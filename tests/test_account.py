@@ -12,7 +12,7 @@ from streamd import account as module
 from streamd.account import Account, Heard, origin, written
 from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.grammar import Grammar, Match
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.core.events import Final, Word
 from streamd.engines.base import Context
 from streamd.orders import Understood

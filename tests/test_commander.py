@@ -14,7 +14,8 @@ from streamd import commander as module
 from streamd.commander import Commander
 from streamd.core.commands.definition import Command, Pack
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.machine import RELEASE_MS, NoAnswer, Person
+from streamd.core.commands.machine import RELEASE_MS, NoAnswer
+from streamd.core.commands.request import Person
 from streamd.core.commands.states import States
 from streamd.core.events import Command as Told
 from streamd.core.events import CommandState, Final, Partial, Status

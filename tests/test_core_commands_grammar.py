@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.commands.definition import Command, Pack
+from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar, GrammarError, Match, Rejection, shown
 from streamd.core.commands.params import fault
 from tests.packs import press_line
@@ -78,29 +78,6 @@ def test_what_is_not_exactly_a_sentence_is_refused(text: str, reason: str) -> No
 )
 def test_the_nearest_sentence_is_known(text: str, language: str | None, nearest: str | None) -> None:
     assert GRAMMAR.nearest(text, language) == nearest
-
-
-@given(st.integers(1, 40_000))
-def test_sentences_are_spread_over_the_grammar(count: int) -> None:
-    lamp = {
-        "name": "lamp",
-        "sentences": {"en": ["lamp [twenty] [five] {n} (a|b|)"]},
-        "params": {"n": {"type": "number"}},
-    }
-    network = Grammar(Pack(commands={"lamp": Command.model_validate(lamp)})).network("en")
-    chosen = list(network.spread(count))
-    assert len(chosen) == len(set(chosen)) <= network.size
-    assert all(0 <= index < network.size for index in chosen)
-    assert count < network.size or len(chosen) == network.size
-
-
-def test_numbers_of_several_words_are_one() -> None:
-    lamp = {"name": "lamp", "sentences": {"en": ["lamp twenty [five] [and a half]", "lamp one two"]}}
-    grammar = Grammar(press_line(lamp=lamp))
-    assert isinstance(grammar.match("lamp twenty five and a half"), Match)
-    assert isinstance(grammar.match("lamp 20.5"), Match)
-    assert isinstance(grammar.match("lamp 20 5"), Match)  # as nobody says it, but it can't be anything else
-    assert isinstance(grammar.match("lamp 5"), Rejection)
 
 
 def test_slots_are_whole_words() -> None:

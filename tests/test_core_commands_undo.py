@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamd.core.commands.definition import Command
-from streamd.core.commands.machine import Desk, Person, Request
+from streamd.core.commands.machine import Desk
+from streamd.core.commands.request import Person, Request
 from streamd.core.commands.undo import WITHIN_MS, Past, takes_back
 
 SPEAKER = Person(None, "speaker")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from websockets.datastructures import Headers
 
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.server.access import Access, Refused, Role, is_loopback, owner
 from streamd.settings import Server, Tokens
 

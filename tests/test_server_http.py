@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.core.events import Gap
 from streamd.core.wire import Answer
 from streamd.resources import resource

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.settings import OWNED_TOKEN, Server
 
 FINGERPRINT_DIGITS = 8

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streamd.core.commands.definition import Scalar
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.core.events import Event
 from streamd.core.log import Log
 from streamd.core.wire import Answer

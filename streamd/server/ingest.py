@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from streamd.core.commands.machine import Person
+from streamd.core.commands.request import Person
 from streamd.core.wire import AudioRequest, Close, CloseCode, Expect, IngestWire
 from streamd.server.hub import Hub, Session, SourceBusy
 from streamd.server.relay import Relay, cancel, expect, first

@@ -11,7 +11,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from streamd import __version__
-from streamd.core.commands.machine import NoAnswer, Person
+from streamd.core.commands.machine import NoAnswer
+from streamd.core.commands.request import Person
 from streamd.core.wire import Answer, AudioRequest, Close, CloseCode, EventsRequest, ReaderWire, Request
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role

@@ -17,7 +17,8 @@ from hassil.intents import Intents, RangeSlotList, SlotList, TextSlotList, Wildc
 from rapidfuzz import fuzz, process
 
 from streamd.core.commands.definition import Command, Pack
-from streamd.core.commands.network import Draft, Network, Params, Slot, Source, TemplateError, Value
+from streamd.core.commands.draft import Draft, TemplateError
+from streamd.core.commands.network import Network, Params, Slot, Source, Value
 from streamd.core.commands.params import fault, is_number
 from streamd.core.commands.sources import Anything, Listed, Number, Stepped
 from streamd.core.commands.spoken import words

@@ -14,9 +14,10 @@ from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS, SPOKEN_CODEWOR
 from streamd.core.commands.confusable import confusable, in_words
 from streamd.core.commands.decide import Verdict, decide
 from streamd.core.commands.definition import Command, Risk
+from streamd.core.commands.draft import Draft
 from streamd.core.commands.grammar import Grammar, Match, shown
 from streamd.core.commands.guards import LANGUAGES, Kind, objection
-from streamd.core.commands.network import Draft, Network, Value
+from streamd.core.commands.network import Network, Value
 from streamd.core.commands.params import fault
 from streamd.core.commands.sources import Anything, Listed, Number
 from streamd.core.commands.templates import template

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streamd.core.commands.definition import Command, Confirm, Risk, Scalar
+from streamd.core.commands.definition import Risk
 from streamd.core.commands.prompts import ELSE, read_back, values, was_done
+from streamd.core.commands.request import Person, Request, cooling, refusal
 from streamd.core.events import Command as Told
 from streamd.core.events import CommandState, ConfirmBy
 
@@ -55,63 +56,10 @@ TRANSITIONS: Mapping[CommandState, Mapping[Step, CommandState]] = {
 HOLD_MS = 5_000  # longest wait for somebody who goes on speaking after a command of low risk
 RELEASE_MS = 5_000  # longest time between the confirmation and the sending
 UNDER_WAY = 16  # commands that were sent and have no outcome yet
-ROLES = ("viewer", "speaker", "operator")  # each may also do what the ones before it may
 
 
 class NoAnswer(Exception):  # noqa: N818 - an answer rather than an error
     """The answer does not count. The message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who speaks or answers."""
-
-    token: str | None  # fingerprint of the token; None: came without one
-    role: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.role} {self.token}" if self.token else self.role
-
-    def may(self, roles: tuple[str, ...]) -> bool:
-        """Whether one of `roles` is theirs, or one below theirs. No roles: everybody may."""
-        rank = ROLES.index(self.role) if self.role in ROLES else -1
-        return not roles or self.role in roles or any(role in ROLES[: max(0, rank)] for role in roles)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was understood."""
-
-    command_id: str
-    command: Command
-    params: Mapping[str, Scalar]
-    utterance: int
-    sentence: str  # as it is read back
-    said_ms: int  # when its last word was spoken
-    speaker: Person
-    sure: bool = True  # False: the recogniser is in doubt, so it is read back at the least
-    codeword: str = ""  # for a question that is answered by one
-    language: str = ELSE  # in which it is asked
-
-    @property
-    def asks(self) -> ConfirmBy | None:
-        """The question that stands before the command."""
-        safety = self.command.safety
-        match safety.risk:
-            case Risk.TWO_PERSON:
-                return "two_person"
-            case Risk.CONFIRM:
-                return _BY[safety.confirm]
-            case _:
-                return None if self.sure else "readback"
-
-
-_BY: Mapping[Confirm, ConfirmBy] = {
-    Confirm.READBACK: "readback",
-    Confirm.CODEWORD: "codeword",
-    Confirm.BUTTON: "button",
-}
 
 
 @dataclass(slots=True)
@@ -175,7 +123,7 @@ class Desk:
             utterance=request.utterance,
             shadow=self._shadow,
         )
-        if reason := self._refusal(request, now_ms) or blocked:
+        if reason := self._refused(request, now_ms) or blocked:
             return [told.model_copy(update={"state": TRANSITIONS["proposed"]["reject"], "reason": reason})]
         events = self.void("another command was given")
         entry = self._open[request.command_id] = _Open(told, request)
@@ -189,24 +137,11 @@ class Desk:
             return [*events, entry.told]
         return [*events, told, self._clear(entry, now_ms)]
 
-    def _refusal(self, request: Request, now_ms: int) -> str | None:
-        safety = request.command.safety
-        if safety.risk is Risk.FORBIDDEN:
-            return "this is never done by voice"
-        if not request.speaker.may(safety.roles):
-            return f"only for {' or '.join(safety.roles)}; it was said by a {request.speaker.role}"
-        if now_ms - request.said_ms > safety.max_age_ms:
-            return f"it was said {(now_ms - request.said_ms) / 1000:.1f} s ago, which is too long: say it again"
-        if len(self._open) >= UNDER_WAY:
-            return "too many commands are under way: settle those that ask for it"
-        return self._cooling(request, now_ms)
-
-    def _cooling(self, request: Request, now_ms: int) -> str | None:
-        sent_ms = self._sent.get(request.command.name)
-        cooldown_ms = round(request.command.safety.cooldown_s * 1000)
-        if sent_ms is None or now_ms - sent_ms >= cooldown_ms:
-            return None
-        return f"it was done a moment ago; again in {(sent_ms + cooldown_ms - now_ms) / 1000:.1f} s"
+    def _refused(self, request: Request, now_ms: int) -> str | None:
+        reason = refusal(request, now_ms)
+        if reason is None and len(self._open) >= UNDER_WAY:
+            reason = "too many commands are under way: settle those that ask for it"
+        return reason or cooling(request, self._sent, now_ms)
 
     def _ask(self, entry: _Open, request: Request, asks: ConfirmBy, now_ms: int) -> Told:
         entry.due_ms = now_ms + round(request.command.safety.confirm_ttl_s * 1000)
@@ -330,7 +265,7 @@ class Desk:
         if entry is None or entry.told.state != "confirmed":
             return events
         assert entry.request is not None
-        if reason := blocked or self._cooling(entry.request, now_ms):
+        if reason := blocked or cooling(entry.request, self._sent, now_ms):
             return [*events, self._end(entry, "reject", reason=reason)]
         self._sent[entry.request.command.name] = now_ms
         if self._shadow:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamd.core.commands.answers import words
-from streamd.core.commands.machine import Request
 from streamd.core.commands.prompts import undone
+from streamd.core.commands.request import Request
 
 WITHIN_MS = 60_000  # after it was sent; later nobody is sure what "that" is
 SPOKEN = frozenset(
