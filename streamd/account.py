@@ -70,6 +70,7 @@ def origin(final: Final, understood: Understood, grammar: str) -> dict[str, obje
         "confidence": min((word.confidence for word in final.words), default=None),
         "scores": dict(understood.scores),
         "verdict": understood.decision.verdict,
+        "sure": understood.decision.sure,
         "understood": match.sentence if match else None,
         "nearest": understood.nearest,
         "grammar": grammar,

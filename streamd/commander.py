@@ -181,7 +181,6 @@ class Commander:
                 self._tell([self._rejected(final, understood)], facts)
             return
         now = self._orders.now_ms()
-        asked_anyway = match.command.safety.risk in (Risk.CONFIRM, Risk.TWO_PERSON)
         request = Request(
             command_id=self._command_id(final),
             command=match.command,
@@ -190,7 +189,7 @@ class Commander:
             sentence=match.sentence,
             said_ms=heard.said_ms,
             speaker=heard.speaker,
-            sure=asked_anyway or (decision.verdict is not Verdict.CONFIRM and not final.fallback),
+            sure=decision.sure and not final.fallback,
             codeword=self._orders.codeword(),
             language=match.language,
         )

@@ -15,12 +15,13 @@ from rapidfuzz import fuzz
 
 from streamd.bridge import EngineFailed, EngineHost, in_thread
 from streamd.commands.files import load
+from streamd.core.audio import SAMPLE_RATE
 from streamd.core.commands.answers import CODEWORDS
-from streamd.core.commands.decide import Decision, Verdict, decide
+from streamd.core.commands.decide import ONLY_TEXT, Decision, Verdict, decide, read, unsure
 from streamd.core.commands.definition import Command, Risk
-from streamd.core.commands.grammar import Grammar, Match
-from streamd.core.commands.hearing import Choices, Comparisons
-from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.grammar import Grammar
+from streamd.core.commands.hearing import LONGEST_S, Choices, Comparisons
+from streamd.core.commands.lattice import lattice, primer, too_large
 from streamd.core.commands.prompts import ELSE
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
@@ -42,12 +43,7 @@ from streamd.transcriber import Reading
 LIKE_PERCENT = 75
 """So like a command's sentence must a text be for readers to be told that it is none."""
 
-MOST_LISTED = 100_000
-"""Values of lists, at every place where they may be said, up to which sentences are compared with the sound: beyond it,
-making that ready takes many seconds, and with a hundred times as many it takes minutes and gigabytes."""
-
-LONGEST_BYTES = 20 * 32_000
-"""A longer sound is no command, and would cost time."""
+LONGEST_BYTES = 2 * round(LONGEST_S * SAMPLE_RATE)
 
 TWO = 2  # persons
 
@@ -118,10 +114,9 @@ class ByText:
 
     def _judge(self, text: str, spoken: str | None) -> Understood:
         language = spoken if spoken in self._grammar.languages else None
-        found = self._grammar.match(text, language)
-        said_in = found.language if isinstance(found, Match) else language or self._grammar.languages[0]
-        decision = decide(found, (text,), said_in)
+        decision = read(self._grammar, text, language)
         nearest = self._grammar.nearest(text, language) if decision.verdict is Verdict.REJECT else None
+        said_in = decision.match.language if decision.match else language or self._grammar.languages[0]
         return Understood(decision, (text,), nearest if nearest and _like(text, nearest, said_in) else None)
 
 
@@ -133,24 +128,30 @@ class BySound:
         self._ear = ear
         self._text = ByText(grammar)
         self._numbers = count(1)
+        if why := too_large(grammar):
+            _log.warning("%s, or set pipeline.commands.by to text", why)
         self._choices = [
             Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
-            for tag in (() if _too_large(grammar) else grammar.languages)
+            for tag in (() if why else grammar.languages)
         ]
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:
             return Understood(Decision(Verdict.REJECT, "too long for a command"), (reading.final.text,))
         if not self._choices:
-            return unsure(await self._text(reading))
+            return await self._by_text(reading)
         try:
             heard = await self._ear.compare(f"command {next(self._numbers)}", reading.pcm, self._choices)
         except EngineFailed as error:
             _log.warning("a command is judged by its text alone: %s", error)
-            return unsure(await self._text(reading))
+            return await self._by_text(reading)
         if not heard.by_language:
-            return unsure(await self._text(reading))
+            return await self._by_text(reading)
         return await in_thread(self._judge, heard, reading.final.text)
+
+    async def _by_text(self, reading: Reading) -> Understood:
+        understood = await self._text(reading)
+        return replace(understood, decision=unsure(understood.decision, ONLY_TEXT))
 
     def _judge(self, heard: Comparisons, text: str) -> Understood:
         weighed = {tag: weigh(comparison, self._grammar, tag) for tag, comparison in heard.by_language}
@@ -161,18 +162,6 @@ class BySound:
         scores = asdict(best.scores) if best.scores else {}
         shown = nearest if nearest and _like(text, nearest, tag) else None
         return Understood(decision, best.texts or (text,), shown, scores)
-
-
-def _too_large(grammar: Grammar) -> bool:
-    largest = max(map(grammar.listed, grammar.languages))
-    if largest > MOST_LISTED:
-        _log.warning(
-            "sentences are not compared with the sound, so that everything is asked about: lists have %d values where "
-            "they may be said, of %d at the most; use them in fewer sentences, or set pipeline.commands.by to text",
-            largest,
-            MOST_LISTED,
-        )
-    return largest > MOST_LISTED
 
 
 class Chooses(Protocol):
@@ -208,14 +197,6 @@ class Seconded:
         except EngineFailed as error:
             _log.warning("a command gets no second reading: %s", error)
             return None
-
-
-def unsure(understood: Understood) -> Understood:
-    """The same, but nothing is done before somebody has confirmed it."""
-    decision = understood.decision
-    if decision.verdict is not Verdict.ACCEPT:
-        return understood
-    return replace(understood, decision=replace(decision, verdict=Verdict.CONFIRM, reason="it was only read as text"))
 
 
 def _like(text: str, sentence: str, language: str) -> bool:

@@ -94,6 +94,7 @@ def test_a_command_s_origin_has_what_was_heard_and_how_surely() -> None:
         "confidence": 0.4,
         "scores": {"certainty": 0.5},
         "verdict": "confirm",
+        "sure": True,
         "understood": "light on",
         "nearest": None,
         "grammar": "v1",

@@ -8,10 +8,11 @@ import pytest
 
 from streamd.commands.hear import recordings, sound, try_recordings
 from streamd.core.audio import SAMPLE_RATE
+from streamd.core.commands import lattice
 from streamd.core.commands.decide import Verdict
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
-from streamd.engines.whisper.compare import LONGEST_S
+from streamd.core.commands.hearing import LONGEST_S
 from streamd.errors import UnavailableError, UsageError
 from tests.sound_files import tone, write_media
 
@@ -48,6 +49,16 @@ def test_an_order_is_understood_and_other_speech_is_not(
     assert speech.decision is Verdict.REJECT
     assert order.scores["certainty"] > 0.98
     assert speech.scores == {}
+
+
+def test_a_very_large_grammar_is_asked_about(grammar: Grammar, tiny_en: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the daemon does: the text counts."""
+    monkeypatch.setattr(lattice, "MOST_LISTED", 1)
+    order, speech = try_recordings(grammar, [DATA / "goforward.flac", DATA / "jfk.flac"], str(tiny_en))
+    assert (order.decision, order.reason) == (Verdict.CONFIRM, "it was only read as text")
+    assert (order.name, order.params) == ("go", {"way": "forward", "metres": 10})
+    assert (order.input, order.scores) == (str(DATA / "goforward.flac"), {})
+    assert speech.decision is Verdict.REJECT
 
 
 def test_what_is_too_long_is_rejected_without_being_heard(grammar: Grammar, tiny_en: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamd.commands.replay import Replayed, replay
+from streamd.core.commands import lattice
 from streamd.core.commands.grammar import Grammar
 from streamd.errors import ConfigError
 from tests.packs import press_line
@@ -47,6 +48,19 @@ def test_what_would_differ() -> None:
         "    would be  reject  speed (rpm): 121 is greater than the maximum of 120",
     ]
     assert json.loads(utterance.as_json())["after"] == ["reject", None, {}]
+
+
+def test_what_was_in_doubt_still_is() -> None:
+    (utterance,) = replayed(row("light on", "confirm", "light", params={"on": True}, sure=False))
+    assert (utterance.differs, utterance.reason) == (False, "it was not heard with certainty")
+
+
+def test_what_was_compared_with_the_sound_may_not_be_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lattice, "MOST_LISTED", 1)
+    rows = [
+        row("light on", "accept", "light", params={"on": True}, scores=scores) for scores in ({}, {"certainty": 1.0})
+    ]
+    assert [utterance.after[0] for utterance in replayed(*rows)] == ["accept", "confirm"]
 
 
 def test_objections_to_what_else_was_heard_count() -> None:

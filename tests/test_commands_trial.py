@@ -7,6 +7,7 @@ import json
 import pytest
 
 from streamd.commands.trial import Trial, try_text
+from streamd.core.commands import lattice
 from streamd.core.commands.decide import Verdict
 from streamd.core.commands.grammar import Grammar
 from tests.packs import press_line
@@ -47,6 +48,11 @@ def test_a_rejected_text_has_a_reason_and_a_neighbour(text: str, reason: str, ne
     tried = try_text(GRAMMAR, text)
     assert (tried.decision, tried.name, tried.params, tried.reason) == ("reject", None, {}, reason)
     assert nearest in (None, tried.nearest)
+
+
+def test_of_a_very_large_grammar_everything_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lattice, "MOST_LISTED", 1)
+    assert (try_text(GRAMMAR, "light on").decision, try_text(GRAMMAR, "light").decision) == ("confirm", "reject")
 
 
 def test_scores_are_shown() -> None:

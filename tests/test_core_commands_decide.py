@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamd.core.commands.decide import Verdict, decide
+from streamd.core.commands.decide import Verdict, decide, read, unsure
 from streamd.core.commands.grammar import Grammar
 from tests.packs import press_line
 
@@ -47,6 +47,27 @@ def test_the_risk_decides_who_is_asked(safety: dict[str, Any], verdict: Verdict,
     decision = decide(lamp(**safety).match("lamp"), ["lamp"], "en")
     assert (decision.verdict, decision.reason) == (verdict, reason)
     assert decision.match is not None
+
+
+def test_what_is_unsure_is_never_done_at_once() -> None:
+    for text, verdict in (("light on", "confirm"), ("set press two to 95", "confirm"), ("no light on", "reject")):
+        decision = unsure(read(GRAMMAR, text), "in doubt")
+        assert (decision.verdict, decision.sure) == (verdict, False)
+        assert (decision.reason == "in doubt") is (text == "light on")
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "reason"),
+    [
+        ("Licht an", None, "understood"),
+        ("Licht an", "en", "no command says this"),
+        ("Licht nicht an", None, "no order, negated: “nicht”"),
+        ("do not light on", None, "no order, negated: “not”"),
+        ("hello", None, "no command says this"),
+    ],
+)
+def test_a_text_is_read_in_every_language(text: str, language: str | None, reason: str) -> None:
+    assert read(GRAMMAR, text, language).reason == reason
 
 
 def test_what_was_not_heard_with_certainty_is_asked_about() -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from streamd.core.commands import lattice as module
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar, Match
 from streamd.core.commands.hearing import Lattice
-from streamd.core.commands.lattice import MOST_NUMBERS, MOST_PRIMING_WORDS, lattice, primer, written
+from streamd.core.commands.lattice import MOST_NUMBERS, MOST_PRIMING_WORDS, lattice, primer, too_large, written
 from streamd.core.commands.spoken import words
 from tests.packs import press_line
 
@@ -80,6 +81,16 @@ def test_a_slot_holds_so_many_numbers_and_no_more() -> None:
     found = lattice(Grammar(pack), "en")
     assert len(found.arcs) < 40 * MOST_NUMBERS
     assert holds(found, "count to 0")
+
+
+def test_a_grammar_may_be_too_large_to_be_compared_with_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = Grammar(press_line())
+    assert too_large(grammar) is None
+    monkeypatch.setattr(module, "MOST_LISTED", 2)
+    why = too_large(grammar)
+    assert why is not None
+    assert "everything is asked about: lists have" in why
+    assert "of 2 at the most" in why
 
 
 def test_a_number_is_written_as_the_language_has_it() -> None:

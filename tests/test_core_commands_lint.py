@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from streamd.core.commands import lattice
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.lint import Finding, lint
+from tests.packs import press_line
 
 TESTS = {"accept": ["lamp now"], "reject": ["lamp"]}
 LAMP = {"name": "lamp", "sentences": {"en": ["lamp now"]}, "tests": TESTS}
@@ -122,6 +124,11 @@ def test_errors(commands: dict[str, Any], words: dict[str, Any], message: str) -
 )  # fmt: skip
 def test_warnings(commands: dict[str, Any], words: dict[str, Any], message: str) -> None:
     assert message in messages(findings(words, **commands), "warning")
+
+
+def test_a_pack_may_be_too_large_to_be_compared_with_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lattice, "MOST_LISTED", 1)
+    assert any("everything is asked about" in finding.message for finding in lint(Grammar(press_line())))
 
 
 def test_many_pairs_are_counted() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from streamd.core.audio import SAMPLE_RATE
-from streamd.core.commands.hearing import Choices
+from streamd.core.commands.hearing import LONGEST_S, Choices
 from streamd.engines.whisper import build
-from streamd.engines.whisper.compare import KEPT, LONGEST_S
+from streamd.engines.whisper.compare import KEPT
 from streamd.engines.whisper.engine import WhisperEngine
 from tests.speech import recording
 from tests.test_engines_whisper_search import STEPS, chain, plain

@@ -148,7 +148,7 @@ async def test_without_an_answer_the_text_is_asked_about(deaf: BySound) -> None:
 async def test_of_a_very_large_grammar_the_text_is_asked_about(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("streamd.orders.MOST_LISTED", 1)
+    monkeypatch.setattr("streamd.core.commands.lattice.MOST_LISTED", 1)
     lamps = {
         "name": "lamp",
         "sentences": {"en": ["{lamp} on", "light {lamp}"]},

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from streamd.commands.trial import Trial, trial
+from streamd.commands.trial import Trial, trial, try_text
 from streamd.core.audio import SAMPLE_RATE, Pcm
 from streamd.core.commands.decide import decide
 from streamd.core.commands.grammar import Grammar, Match, Rejection
-from streamd.core.commands.hearing import Choices
-from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.hearing import LONGEST_S, Choices
+from streamd.core.commands.lattice import lattice, primer, too_large
 from streamd.core.commands.weigh import Weighed, weigh
+from streamd.engines.base import Context
 from streamd.engines.whisper import build
-from streamd.engines.whisper.compare import LONGEST_S
+from streamd.engines.whisper.engine import WhisperEngine
 from streamd.errors import UnavailableError, UsageError
 from streamd.models import locate
 from streamd.sources.decode import decode
@@ -40,23 +41,32 @@ def recordings(given: Sequence[Path]) -> list[Path]:
 def try_recordings(grammar: Grammar, files: Iterable[Path], model: str, language: str | None = None) -> Iterator[Trial]:
     """One trial a recording. Raises UnavailableError for a model or a file that can't be read."""
     engine = build({"model_path": str(locate(model))})
-    asked = {
-        tag: Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
-        for tag in ([language] if language else grammar.languages)
-        if engine.speaks(tag)
-    }
-    if not asked:
+    tags = [tag for tag in ([language] if language else grammar.languages) if engine.speaks(tag)]
+    if not tags:
         wanted = language or ", ".join(grammar.languages)
         raise UnavailableError(f"the model {model} does not know {wanted}: give --model another one, such as base")
+    asked = {
+        tag: Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
+        for tag in ([] if too_large(grammar) else tags)
+    }
     for file in files:
         pcm = sound(file)
         if len(pcm) > LONGEST_S * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.0f} s of sound are too long for a command"
-            yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, next(iter(asked)))
-            continue
-        heard = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
-        tag = max(heard, key=lambda tag: heard[tag].certainty)
-        yield told(file, heard[tag], grammar, tag)
+            yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, tags[0])
+        elif asked:
+            heard = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
+            tag = max(heard, key=lambda tag: heard[tag].certainty)
+            yield told(file, heard[tag], grammar, tag)
+        else:
+            yield _by_text(grammar, engine, file, pcm, tags)
+
+
+def _by_text(grammar: Grammar, engine: WhisperEngine, file: Path, pcm: Pcm, tags: Sequence[str]) -> Trial:
+    """What is heard without the grammar, read as text."""
+    context = Context(language=tags[0] if len(tags) == 1 else None)
+    hypothesis = engine.advance(str(file), pcm, True, context, first=True)
+    return try_text(grammar, hypothesis.text, hypothesis.language if hypothesis.language in tags else None, str(file))
 
 
 def told(file: Path, heard: Weighed, grammar: Grammar, language: str) -> Trial:

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamd.core.commands.decide import Verdict, decide
 from streamd.core.commands.grammar import Grammar, Match, Rejection
+from streamd.core.commands.lattice import too_large
 from streamd.errors import ConfigError
 
 Meaning = tuple[str, str | None, Mapping[str, Any]]
@@ -58,7 +59,9 @@ def _again(grammar: Grammar, record: Mapping[str, Any], note: Mapping[str, Any])
     if isinstance(found, Rejection) and note.get("understood"):  # the sound bore out another sentence than the text
         found = grammar.match(note["understood"], language)
     spoken = found.language if isinstance(found, Match) else language or grammar.languages[0]
-    decision = decide(found, note["hypotheses"], spoken)
+    # Of what was compared with the sound, only what was made of it is left.
+    sure = note.get("sure", True) and not (note.get("scores") and too_large(grammar))
+    decision = decide(found, note["hypotheses"], spoken, sure=sure)
     match = decision.match
     after = _meaning(decision.verdict, match.command.name if match else None, match.params if match else {})
     return Replayed(note["heard"], _meaning(note["verdict"], record["name"], record["params"]), after, decision.reason)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from streamd.core.commands.decide import Decision, Verdict, decide
-from streamd.core.commands.grammar import Grammar, Match
+from streamd.core.commands.decide import ONLY_TEXT, Decision, Verdict, read, unsure
+from streamd.core.commands.grammar import Grammar
+from streamd.core.commands.lattice import too_large
 from streamd.core.commands.network import Value
 
 
@@ -42,11 +43,13 @@ def trial(given: str, decision: Decision, nearest: str | None, scores: Mapping[s
     return Trial(given, decision.verdict, name, params, decision.reason, nearest, scores)
 
 
-def try_text(grammar: Grammar, text: str, language: str | None = None) -> Trial:
-    """Text, as a recogniser that heard every word rightly would give it."""
-    found = grammar.match(text, language)
-    if isinstance(found, Match):
-        return trial(text, decide(found, [text], found.language), found.sentence, {})
-    decisions = [decide(found, [text], spoken) for spoken in ([language] if language else grammar.languages)]
-    objected = [decision for decision in decisions if decision.reason != found.reason]
-    return trial(text, (objected or decisions)[0], grammar.nearest(text, language), {})
+def try_text(grammar: Grammar, text: str, language: str | None = None, given: str | None = None) -> Trial:
+    """Text, as a recogniser that heard every word rightly would give it. `given`: what it was made of, if not itself.
+
+    A grammar that is too large to be compared with the sound has everything asked about.
+    """
+    decision = read(grammar, text, language)
+    if too_large(grammar):
+        decision = unsure(decision, ONLY_TEXT)
+    nearest = decision.match.sentence if decision.match else grammar.nearest(text, language)
+    return trial(given or text, decision, nearest, {})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from streamd.core.commands.definition import Confirm, Risk
-from streamd.core.commands.grammar import Match, Rejection
+from streamd.core.commands.grammar import Grammar, Match, Rejection
 from streamd.core.commands.guards import objection
 
 
@@ -24,7 +24,10 @@ class Decision:
     verdict: Verdict
     reason: str
     match: Match | None = None
+    sure: bool = True  # False: what was heard is in doubt
 
+
+ONLY_TEXT = "it was only read as text"
 
 _ASKED = {
     Confirm.READBACK: "it is read back first",
@@ -45,14 +48,35 @@ def decide(found: Match | Rejection, heard: Iterable[str], language: str, *, sur
         return Decision(Verdict.REJECT, f"no order, {against}", found if isinstance(found, Match) else None)
     if isinstance(found, Rejection):
         return Decision(Verdict.REJECT, found.reason)
-    safety = found.command.safety
+    decision = _by_risk(found)
+    return decision if sure else unsure(decision, "it was not heard with certainty")
+
+
+def _by_risk(match: Match) -> Decision:
+    safety = match.command.safety
     match safety.risk:
         case Risk.FORBIDDEN:
-            return Decision(Verdict.REJECT, f"{found.command.name} is never done by voice", found)
+            return Decision(Verdict.REJECT, f"{match.command.name} is never done by voice", match)
         case Risk.TWO_PERSON:
-            return Decision(Verdict.CONFIRM, "a second person has to confirm it", found)
+            return Decision(Verdict.CONFIRM, "a second person has to confirm it", match)
         case Risk.CONFIRM:
-            return Decision(Verdict.CONFIRM, _ASKED[safety.confirm], found)
-    if not sure:
-        return Decision(Verdict.CONFIRM, "it was not heard with certainty", found)
-    return Decision(Verdict.ACCEPT, "understood", found)
+            return Decision(Verdict.CONFIRM, _ASKED[safety.confirm], match)
+        case _:
+            return Decision(Verdict.ACCEPT, "understood", match)
+
+
+def unsure(decision: Decision, reason: str) -> Decision:
+    """The same, but nothing is done before somebody has confirmed it."""
+    if decision.verdict is not Verdict.ACCEPT:
+        return replace(decision, sure=False)
+    return replace(decision, verdict=Verdict.CONFIRM, reason=reason, sure=False)
+
+
+def read(grammar: Grammar, text: str, language: str | None = None) -> Decision:
+    """Judge a text, as if every word had been heard rightly. Without `language` all of the grammar's are tried."""
+    found = grammar.match(text, language)
+    if isinstance(found, Match):
+        return decide(found, [text], found.language)
+    decisions = [decide(found, [text], spoken) for spoken in ([language] if language else grammar.languages)]
+    objected = [decision for decision in decisions if decision.reason != found.reason]
+    return (objected or decisions)[0]

@@ -10,6 +10,10 @@ PRIOR = 0.4
 0.3 to 0.6 were alike (McDermott et al. 2019, arXiv:2002.11268; Meng et al. 2020, arXiv:2011.01991)."""
 
 
+LONGEST_S = 20.0
+"""A longer sound is no command. What a comparison costs is bounded by this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arc:
     """A word as it may be written, and the node behind it."""

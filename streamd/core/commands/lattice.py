@@ -17,9 +17,24 @@ from streamd.core.commands.network import Network, Source
 from streamd.core.commands.sources import Listed, Number
 from streamd.core.commands.spoken import figure, is_figure, value, words
 
+MOST_LISTED = 100_000
+"""Values of lists, at every place where they may be said, up to which sentences are compared with the sound: beyond it,
+making that ready takes many seconds, and with a hundred times as many it takes minutes and gigabytes."""
+
 MOST_NUMBERS = 3_000  # of one slot, spread over its range
 MOST_PRIMING_WORDS = 60
 _SPREAD = 400  # sentences among which those that prime are chosen
+
+
+def too_large(grammar: Grammar) -> str | None:
+    """Why a grammar's sentences are not compared with the sound, or None. Then the text counts, and all is asked."""
+    largest = max(map(grammar.listed, grammar.languages))
+    if largest <= MOST_LISTED:
+        return None
+    return (
+        "sentences are not compared with the sound, so that everything is asked about: lists have "
+        f"{largest} values where they may be said, of {MOST_LISTED} at the most; use them in fewer sentences"
+    )
 
 
 def lattice(grammar: Grammar, language: str) -> Lattice:

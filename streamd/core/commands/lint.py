@@ -17,6 +17,7 @@ from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.draft import Draft
 from streamd.core.commands.grammar import Grammar, Match, shown
 from streamd.core.commands.guards import LANGUAGES, Kind, objection
+from streamd.core.commands.lattice import too_large
 from streamd.core.commands.network import Network, Value
 from streamd.core.commands.params import fault
 from streamd.core.commands.sources import Anything, Listed, Number
@@ -46,7 +47,7 @@ def lint(grammar: Grammar) -> list[Finding]:
     """Everything that can be said of a pack without a microphone; errors first."""
     found = [
         finding
-        for check in (tests, overlaps, answers, placeholders, refused, wide, spoken_against, untested, alike)
+        for check in (tests, overlaps, answers, placeholders, refused, large, wide, spoken_against, untested, alike)
         for finding in check(grammar)
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: finding.level)
@@ -138,6 +139,11 @@ def refused(grammar: Grammar) -> Iterator[Finding]:
             place = ("commands", command.name, "params", name)
             for reason in faults[key]:
                 yield Finding("warning", place, f"can be said in {language}, and is always refused: {reason}")
+
+
+def large(grammar: Grammar) -> Iterator[Finding]:
+    if why := too_large(grammar):
+        yield Finding("warning", ("words",), why)
 
 
 def wide(grammar: Grammar) -> Iterator[Finding]:

@@ -11,16 +11,13 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 
-from streamd.core.commands.hearing import Choices, Comparison
+from streamd.core.commands.hearing import LONGEST_S, Choices, Comparison
 from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper.decoder import Decoder
 from streamd.engines.whisper.languages import tokens_per_s
 from streamd.engines.whisper.mel import LogMel
 from streamd.engines.whisper.search import Scorer, Speller
 from streamd.engines.whisper.text import Tokens
-
-LONGEST_S = 20.0
-"""A longer sound is no command. What a comparison costs is bounded by this."""
 
 KEPT = 4  # grammars whose spelling is kept
 HOPELESS = 16.0  # nats: a sentence that is so far behind what is heard freely was not said
