@@ -22,6 +22,8 @@ from streamd.core.audio import FRAME_BYTES, Frame
 from streamd.core.events import Event, Final
 from streamd.core.words import bare
 from streamd.engines.gemma import providers
+from streamd.engines.gemma.folder import choose, losses
+from streamd.engines.gemma.graphs import Options as GraphOptions
 from streamd.engines.gemma.text import Tokens
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.listen import Address, sessions
@@ -66,7 +68,9 @@ def examine(load: Callable[[], Loaded], *, everything: bool = False) -> Iterator
     yield weights
     if settings.pipeline.recognise.engine in ("auto", "gemma"):
         yield _tried("gemma", lambda: gemma(settings))
-    if weights.state == "ok":
+    if weights.state == "fail":
+        yield Finding("test sentence", "warn", "not tried: first the model has to be set right")
+    else:
         yield _tried("test sentence", lambda: sentence(settings))
     if settings.pipeline.commands.pack:
         yield _tried("commands", lambda: commands(settings))
@@ -127,16 +131,27 @@ def model(settings: Settings) -> Finding:
     names = hearing(settings).models
     if not names:
         return Finding("model", "ok", "scripted needs none")
-    return Finding("model", "ok", "; ".join(_weights(name, settings) for name in names))
+    found = [_weights(name, settings) for name in names]
+    missing = [file for _, missing in found for file in missing]
+    more = (f"captions can do without what is missing: {', '.join(missing)}",) if missing else ()
+    return Finding("model", "warn" if missing else "ok", "; ".join(told for told, _ in found), more)
 
 
-def _weights(name: str, settings: Settings) -> str:
-    folder = models.locate(name, settings.models)
+def _weights(name: str, settings: Settings) -> tuple[str, list[str]]:
+    """What there is, and files that are not here any more. Raises UnavailableError for damage, however small."""
+    folder = models.locate(name, settings.models)  # whatever is needed is here
     files = models.verify(name, settings.models)
-    if damaged := [file.file for file in files if file.state in ("missing", "differs")]:
-        raise UnavailableError(f"{folder}: not what was fetched: {', '.join(damaged)}; replace the folder")
+    if damaged := [file.file for file in files if file.state == "differs"]:
+        raise UnavailableError(
+            f"{folder}: not what was fetched or exported: {', '.join(damaged)}; {models.way_out(name, settings.models)}"
+        )
+    missing = [file.file for file in files if file.state == "missing"]
     compared = sum(file.state == "ok" for file in files)
-    return f"{name} in {folder}, {compared} of {len(files)} files compared with their digests"
+    return f"{_at(name, folder)}, {compared} of {len(files)} files compared with their digests", missing
+
+
+def _at(name: str, folder: Path) -> str:
+    return name if Path(name) == folder else f"{name} in {folder}"
 
 
 def gemma(settings: Settings) -> Finding:
@@ -144,7 +159,7 @@ def gemma(settings: Settings) -> Finding:
     wanted, may_do_without = settings.engines.gemma, settings.pipeline.recognise.engine == "auto"
     try:
         runtime = providers.installed()
-        first = providers.providers(wanted.provider)[0].removesuffix("ExecutionProvider")
+        names = providers.providers(wanted.provider)
     except UnavailableError as error:
         if may_do_without:
             return Finding("gemma", "warn", f"{error}; until then Whisper hears everything")
@@ -152,13 +167,16 @@ def gemma(settings: Settings) -> Finding:
     try:
         folder = models.locate(wanted.model, settings.models)
         Tokens(folder)  # the graphs are loaded for the test sentence only: they are large
+        _, files = choose(folder, GraphOptions(names, dtype=wanted.dtype))
     except UnavailableError as error:
         if not may_do_without:
             raise
         nobody_asked = wanted.model == Gemma().model and not (settings.models.directory / wanted.model).exists()
         state: State = "ok" if nobody_asked else "warn"
         return Finding("gemma", state, f"not used, Whisper hears everything: {error}", (runtime,))
-    return Finding("gemma", "ok", f"{wanted.model} in {folder}, on {first}", (runtime,))
+    lost = losses(files)
+    told = f"{_at(wanted.model, folder)}, on {names[0].removesuffix('ExecutionProvider')}"
+    return Finding("gemma", "warn" if lost else "ok", told, (runtime, *lost))
 
 
 def commands(settings: Settings) -> Finding:

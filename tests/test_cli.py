@@ -29,6 +29,7 @@ from streamd.settings import Models
 from streamd.sources import Device
 from streamd.store import Journal
 from tests.conftest import DATA
+from tests.gemma_data import MODEL as GEMMA
 
 SCRIPTED = ("--set", "pipeline.recognise.engine=scripted")
 
@@ -268,14 +269,37 @@ def test_models_are_listed_with_where_they_are(cli: Cli, tiny_en: Path, tmp_path
 def test_weights_are_verified_and_damage_ends_with_69(cli: Cli, tiny_en: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_en, tmp_path / "tiny.en")
     here = ("--set", f"models.directory={tmp_path}")
-    assert cli("models", "verify", *here).code == 0
+    outcome = cli("models", "verify", *here)
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (0, "tiny.en: 4 of 4 files compared, no damage")
     assert str(tmp_path / "tiny.en") in cli("models", "pull", "tiny.en", *here).out
     with (tmp_path / "tiny.en" / "tokenizer.json").open("a") as file:
         file.write(" ")
     outcome = cli("models", "verify", "tiny.en", *here)
     assert outcome.code == 69
     assert "tokenizer.json: not what was fetched" in outcome.out
-    assert outcome.err == "streamd: tiny.en: damaged; fetch it with `streamd models pull`\n"
+    way_out = "fetch it again with `streamd models pull tiny.en`"
+    assert outcome.err == f"streamd: tiny.en: 1 of 4 files are amiss; {way_out}\n"
+
+
+def test_weights_without_digests_are_not_said_to_be_whole(cli: Cli, tmp_path: Path) -> None:
+    folder = shutil.copytree(GEMMA, tmp_path / "own")
+    outcome = cli("models", "verify", str(folder))
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (0, f"{folder}: 14 of 14 files compared, no damage")
+    (folder / "manifest.json").unlink()
+    outcome = cli("models", "verify", str(folder))
+    assert outcome.code == 69
+    assert "tokenizer.json: nothing to compare with" in outcome.out
+    assert f"{folder}: nothing was compared: no digests are known" in outcome.err
+
+
+def test_what_was_exported_is_to_be_exported_again(cli: Cli, tmp_path: Path) -> None:
+    folder = shutil.copytree(GEMMA, tmp_path / "own")
+    (folder / "onnx" / "audio_encoder.onnx").unlink()
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")
+    outcome = cli("models", "verify", str(folder))
+    assert (outcome.code, outcome.out.count("missing"), outcome.out.count("not what was")) == (69, 1, 1)
+    assert outcome.err == f"streamd: {folder}: 2 of 14 files are amiss; export it again with `streamd models export`\n"
 
 
 def test_check_ends_with_78_where_the_configuration_is_at_fault(cli: Cli) -> None:

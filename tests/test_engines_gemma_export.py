@@ -205,10 +205,13 @@ def test_without_pytorch_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_manifest_tells_what_was_measured_and_what_the_files_are() -> None:
     made = manifest()["dtypes"]["fp32"]
+    files = [(MODEL / name, file) for name, file in manifest()["files"].items()]
     for graph in made["graphs"].values():
-        for name, file in graph["files"].items():
-            content = (MODEL / "onnx" / name).read_bytes()
-            assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+        files += [(MODEL / "onnx" / name, file) for name, file in graph["files"].items()]
+    assert {path for path, _ in files} == {path for path in MODEL.rglob("*.*") if path.name != "manifest.json"}
+    for path, file in files:
+        content = path.read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
     assert made["parity"]["audio_encoder_stream"]["largest_error"] <= 1e-5
     assert made["parity"]["decoder_model_merged"]["largest_error"] <= BOUND
     assert made["versions"]["transformers"]

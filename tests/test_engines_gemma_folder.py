@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamd.engines.gemma import providers
-from streamd.engines.gemma.folder import Graphs, check_clips, check_fit, choose, load
+from streamd.engines.gemma.folder import Graphs, check_clips, check_fit, choose, load, losses
 from streamd.engines.gemma.graphs import Graph, Options, Port
 from streamd.errors import UnavailableError
 from tests.gemma_data import MODEL
@@ -113,7 +114,7 @@ def test_a_graph_that_is_cut_short_is_named(folder: Path, name: str) -> None:
         place(folder, "audio_encoder_stream").unlink()
     target = place(folder, name)
     target.write_bytes(target.read_bytes()[:-1_000])
-    with pytest.raises(UnavailableError, match=rf"{target} does not load: .*streamd models pull"):
+    with pytest.raises(UnavailableError, match=rf"{target} does not load: .*streamd models export"):
         load(folder, OPTIONS)
 
 
@@ -191,16 +192,48 @@ def test_keys_and_values_that_do_not_come_back_are_named() -> None:
 def test_an_encoder_without_the_bounds_of_its_matrices_is_found_out(folder: Path) -> None:
     """Those against overflow alone do not count."""
     encoder = place(folder, "audio_encoder")
-    check_clips(encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    check_clips(encoder, config)
     content = encoder.read_bytes()
     bound = b"\x22\x04Clip"
     encoder.write_bytes(content.replace(bound, b"\x22\x04Flip", content.count(bound) - 2 * 8))
     with pytest.raises(
         UnavailableError, match=r"audio_encoder\.onnx has 16 bounds for 2 layers: the clip bounds of the"
     ):
-        check_clips(encoder, folder)
-    (folder / "config.json").unlink()
-    check_clips(encoder, folder)
+        check_clips(encoder, config)
+    check_clips(encoder, {})
+    check_clips(encoder, {"audio_config": None})
+    check_clips(encoder, {"audio_config": {}})
+
+
+@pytest.mark.parametrize(("key", "size"), [("hidden_size", 2_560), ("num_hidden_layers", 42)])
+def test_the_config_of_another_model_is_found_out(folder: Path, key: str, size: int) -> None:
+    """With a manifest and without: E4B's has the tokens of E2B's."""
+    config = json.loads((folder / "config.json").read_text())
+    ours = config["text_config"][key]
+    config["text_config"][key] = size
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UnavailableError, match=rf"config\.json has {key} = {size}, decoder_model_merged\.onnx {ours}: they are not"
+    ):
+        load(folder, OPTIONS)
+
+
+@pytest.mark.parametrize("unsaid", ["", "[]", "{}", '{"text_config": []}', '{"text_config": {"hidden_size": null}}'])
+def test_what_a_config_does_not_say_is_not_compared(folder: Path, unsaid: str) -> None:
+    (folder / "config.json").write_text(unsaid)
+    assert load(folder, OPTIONS).width == 64
+
+
+def test_what_is_lost_without_a_graph_is_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(folder, OPTIONS)
+    assert caplog.text == ""
+    for name in ("audio_encoder_stream", "decoder_audio_prefill"):
+        place(folder, name).unlink()
+    load(folder, OPTIONS)
+    assert f"{folder}: no audio_encoder_stream: audio_encoder reads the last seconds of sound again" in caplog.text
+    assert f"{folder}: no decoder_audio_prefill: sound is read by all layers" in caplog.text
+    assert losses(NAMES) == []
 
 
 # Is there room for them? ----------------------------------------------------------------------------------------------

@@ -62,9 +62,22 @@ def test_what_goes_wrong_at_load_is_explained(monkeypatch: pytest.MonkeyPatch, e
         raise error
 
     monkeypatch.setattr(ort, "InferenceSession", fail)
-    way_out = "models pull" if str(error) == "x" else "not enough memory"
+    way_out = "models export" if str(error) == "x" else "not enough memory"
     with pytest.raises(UnavailableError, match=rf"embed_tokens\.onnx does not load: .*{way_out}"):
         open_graph(place("embed_tokens"), OPTIONS)
+
+
+def test_a_path_is_told_once(tmp_path: Path) -> None:
+    """ONNX Runtime tells it again."""
+    for content in (b"", b"no graph"):
+        file = tmp_path / "embed_tokens.onnx"
+        file.write_bytes(content)
+        with pytest.raises(UnavailableError, match="does not load") as error:
+            open_graph(file, OPTIONS)
+        assert str(error.value).count(str(file)) == 1
+    with pytest.raises(UnavailableError, match="does not load") as error:
+        open_graph(tmp_path / "gone.onnx", OPTIONS)
+    assert str(error.value).count(str(tmp_path)) == 1
 
 
 def test_what_goes_wrong_in_a_call_names_the_graph() -> None:

@@ -610,13 +610,33 @@ def test_graphs_of_our_own_are_compared_with_what_was_exported(tmp_path: Path) -
     assert not list(weights.faults(folder))
     states = {check.file: check.state for check in weights.compare(folder, {})}
     assert states["onnx/decoder_model_merged.onnx_data"] == "ok"
-    assert states["tokenizer.json"] == "unpinned"
+    assert states["tokenizer.json"] == states["config.json"] == "ok"
+    assert "manifest.json" not in states
     data = folder / "onnx" / "decoder_model_merged.onnx_data"
     data.write_bytes(bytes(data.stat().st_size))
     assert {check.file for check in weights.compare(folder, {}) if check.state == "differs"} == {f"onnx/{data.name}"}
     data.write_bytes(bytes(data.stat().st_size + 1))
     (fault,) = weights.faults(folder)
     assert "decoder_model_merged.onnx_data is of another export: 1,2" in fault
+    with pytest.raises(UnavailableError, match=r"another export: .*export it again with `streamd models export`"):
+        models.locate(str(folder))
+
+
+def test_texts_that_captions_do_without_may_change(tmp_path: Path) -> None:
+    folder = shutil.copytree(MODEL, tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert not list(weights.faults(folder))
+    (folder / "config.json").write_text("{}")
+    (fault,) = weights.faults(folder)
+    assert "config.json is of another export: 2 bytes" in fault
+
+
+def test_what_was_exported_into_the_place_of_a_known_model_is_to_be_exported_again(settings: Models) -> None:
+    name = "gemma-4-E2B-it-q4"
+    folder = shutil.copytree(MODEL, settings.directory / name)
+    assert models.way_out(name, settings) == "export it again with `streamd models export`"
+    (folder / "manifest.json").unlink()
+    assert models.way_out(name, settings) == f"fetch it again with `streamd models pull {name}`"
 
 
 @pytest.mark.parametrize("manifest", ["{", "[]", "{}", '{"dtypes": []}', '{"dtypes": {"q4": {"graphs": {"a": 1}}}}'])

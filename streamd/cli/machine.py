@@ -135,14 +135,20 @@ def verify(names: Names = None, config: ConfigFile = None, sets: Sets = None) ->
     settings = loaded(config, sets, None).settings
     from streamd import models as weights
 
-    broken = []
+    faults = []
     for name in names or [settings.weights]:
+        states = []
         for file in weights.verify(name, settings.models):
             typer.echo(f"{name}: {file.file}: {_STATES[file.state]}")
-            if file.state in ("missing", "differs"):
-                broken.append(name)
-    if broken:
-        raise UnavailableError(f"{', '.join(dict.fromkeys(broken))}: damaged; fetch it with `streamd models pull`")
+            states.append(file.state)
+        if wrong := states.count("missing") + states.count("differs"):
+            faults.append(f"{name}: {wrong} of {len(states)} files are amiss; {weights.way_out(name, settings.models)}")
+        elif "ok" not in states:
+            faults.append(f"{name}: nothing was compared: no digests are known; a pull or an export notes them")
+        else:
+            typer.echo(f"{name}: {states.count('ok')} of {len(states)} files compared, no damage")
+    if faults:
+        raise UnavailableError("; ".join(faults))
 
 
 @models.command("export")
@@ -159,4 +165,9 @@ def export_model(
     typer.echo(f"{dtype}: {manifest}")
 
 
-_STATES = {"ok": "ok", "missing": "missing", "differs": "not what was fetched", "unpinned": "nothing to compare with"}
+_STATES = {
+    "ok": "ok",
+    "missing": "missing",
+    "differs": "not what was fetched or exported",
+    "unpinned": "nothing to compare with",
+}

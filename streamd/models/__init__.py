@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamd.engines.repair import MANIFEST, remedy
 from streamd.errors import UnavailableError
 from streamd.models import fetch, onnx, weights
 from streamd.models.catalogue import CATALOGUE, Model
@@ -34,6 +35,7 @@ __all__ = [
     "locate",
     "pull",
     "verify",
+    "way_out",
 ]
 
 
@@ -57,7 +59,7 @@ def locate(name_or_folder: str, settings: Models | None = None) -> Path:
     if folder is None:
         raise UnavailableError(_nowhere(name_or_folder, settings))
     for fault in weights.faults(folder):
-        raise UnavailableError(f"{fault}; {_remedy(name_or_folder)}")
+        raise UnavailableError(f"{fault}; {way_out(name_or_folder, settings)}")
     return folder
 
 
@@ -88,6 +90,15 @@ def verify(name_or_folder: str, settings: Models | None = None) -> list[FileChec
     if folder is None:
         raise UnavailableError(_nowhere(name_or_folder, settings))
     return _compare(name_or_folder, folder)
+
+
+def way_out(name_or_folder: str, settings: Models | None = None) -> str:
+    """What to do about weights that are damaged."""
+    folder = _find(name_or_folder, settings or Models()) or Path(name_or_folder)
+    made_here = (folder / MANIFEST).is_file()
+    if name_or_folder in CATALOGUE and not made_here:
+        return f"fetch it again with `streamd models pull {name_or_folder}`"
+    return remedy(folder)
 
 
 def installed(settings: Models | None = None) -> list[Installed]:
@@ -180,10 +191,6 @@ def _nowhere(name: str, settings: Models) -> str:
         f"the model {name!r} is neither a folder, nor one in {settings.directory}, nor one of {', '.join(CATALOGUE)}; "
         "set engines.whisper.model (or engines.gemma.model) to one of these"
     )
-
-
-def _remedy(name: str) -> str:
-    return f"fetch it again with `streamd models pull {name}`" if name in CATALOGUE else "copy the whole folder again"
 
 
 def _by_hand(model: Model, settings: Models) -> str:

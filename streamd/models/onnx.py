@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from streamd.engines.repair import MANIFEST
 
 TEXTS = ("config.json", "generation_config.json", "tokenizer.json")
 NEEDED = ("config.json", "tokenizer.json")
 GRAPHS = ("embed_tokens", "decoder_model_merged")
-MANIFEST = "manifest.json"
 ENCODERS = ("audio_encoder_stream", "audio_encoder")  # one of them
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized", "q4": "_q4", "q4f16": "_q4f16"}
 """Precision → what the names of its files end with."""
@@ -36,7 +36,7 @@ def wanted(file: str, dtype: str) -> bool:
 def files(folder: Path) -> list[str]:
     """Every file of the model, by its path in the folder."""
     found = [*folder.glob("*.json"), *folder.glob("*.onnx*"), *folder.glob("onnx/*.onnx*")]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != MANIFEST)
 
 
 def faults(folder: Path) -> Iterator[str]:
@@ -54,23 +54,25 @@ def faults(folder: Path) -> Iterator[str]:
         yield f"{folder}: a graph {ENCODERS[1]} is missing"
     for path in graphs:
         yield from _data_faults(path)
-    for name, entry in _exported(folder).items():
-        size = (folder / name).stat().st_size if (folder / name).is_file() else entry["bytes"]
-        if size != entry["bytes"]:
-            yield f"{folder / name} is of another export: {size:,} bytes, {MANIFEST} has {entry['bytes']:,}"
+    for name, (size, _) in _exported(folder).items():
+        found = (folder / name).stat().st_size if (folder / name).is_file() else size
+        if found != size and (name in NEEDED or name.startswith("onnx/")):
+            yield f"{folder / name} is of another export: {found:,} bytes, {MANIFEST} has {size:,}"
 
 
 def digests(folder: Path) -> dict[str, str]:
     """File → SHA-256 as noted by the export that made these graphs; empty if there was none."""
-    return {name: str(entry["sha256"]) for name, entry in _exported(folder).items()}
+    return {name: digest for name, (_, digest) in _exported(folder).items()}
 
 
-def _exported(folder: Path) -> dict[str, Any]:
-    """File → its `bytes` and `sha256`, from the manifest that `streamd models export` leaves."""
+def _exported(folder: Path) -> dict[str, tuple[int, str]]:
+    """File → its bytes and SHA-256, from the manifest that `streamd models export` leaves."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         graphs = [graph for dtype in manifest["dtypes"].values() for graph in dtype["graphs"].values()]
-        return {f"onnx/{name}": entry for graph in graphs for name, entry in graph["files"].items()}
+        entries = {f"onnx/{name}": entry for graph in graphs for name, entry in graph["files"].items()}
+        entries |= manifest.get("files", {})
+        return {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}  # another exporter's
 

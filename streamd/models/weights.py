@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from streamd.engines.repair import SUMS
 from streamd.models import onnx
 
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # one of them
 OPTIONAL = ("preprocessor_config.json",)  # the newer models' number of mel bands
 FILES = (*NEEDED, *VOCABULARIES, *OPTIONAL)
-SUMS = "SHA256SUMS"  # written by a pull; `sha256sum -c` reads it too
 
 _FORMAT = 6  # of model.bin since CTranslate2 2.0; src/models/model.cc
 _NEWEST_FORMAT = 255  # beyond this it is not a version number, so not such a file

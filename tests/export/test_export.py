@@ -38,6 +38,8 @@ def test_four_bits_in_sixteen(whole: Path, tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["models", "export", str(whole), str(tmp_path), "--dtype", "q4f16"])
     assert answer.exit_code == 0, answer.output
     made = json.loads((tmp_path / "manifest.json").read_text())
+    assert set(made["files"]) >= {"config.json", "tokenizer.json"}
+    assert all((tmp_path / name).stat().st_size == file["bytes"] for name, file in made["files"].items())
     entry = made["dtypes"]["q4f16"]
     for name, graph in entry["graphs"].items():
         kind = "GatherBlockQuantized" if name == "embed_tokens" else "MatMulNBits"

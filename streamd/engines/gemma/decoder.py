@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamd.engines.gemma.graphs import PAST, PRESENT, Array, Graph
+from streamd.engines.repair import remedy
 from streamd.errors import UnavailableError
 
 Logits = NDArray[np.float32]
@@ -71,7 +72,7 @@ class Decoder:
         if not np.isfinite(logits.max(axis=-1)).all():
             raise UnavailableError(
                 f"{self._decoder.file.name} gave no numbers (NaN or infinite logits) after {grown.length} positions; "
-                "take another engines.gemma.dtype, or fetch the model again"
+                f"take another engines.gemma.dtype, or {remedy(self._decoder.file)}"
             )
         return logits, grown
 

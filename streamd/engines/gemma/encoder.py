@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from streamd.engines.gemma.graphs import Array, Graph
+from streamd.engines.repair import remedy
 from streamd.errors import UnavailableError
 
 ROWS = 4  # of log-mel in a frame
@@ -129,6 +130,7 @@ def _checked(graph: Graph, features: Array, frames: int) -> Array:
         raise UnavailableError(f"{graph.file.name} gave {len(tokens)} tokens for {frames} frames: it is not Gemma 4's")
     if not np.isfinite(tokens).all():
         raise UnavailableError(
-            f"{graph.file.name} gave no numbers (NaN or infinite): take another engines.gemma.dtype, or fetch it again"
+            f"{graph.file.name} gave no numbers (NaN or infinite): take another engines.gemma.dtype, "
+            f"or {remedy(graph.file)}"
         )
     return tokens

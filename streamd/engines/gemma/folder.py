@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from streamd.engines.gemma import providers
 from streamd.engines.gemma.graphs import PAST, PRESENT, Graph, Options, Port, open_graph
+from streamd.engines.repair import remedy
 from streamd.errors import UnavailableError
 
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +29,12 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 
 PREFERRED = {"cpu": ("q4", "int8", "q4f16", "fp32", "fp16"), "other": ("q4f16", "fp16", "q4", "fp32", "int8")}
 """What `auto` takes, the first that is there: processors compute in 32 bits, graphics cards are quicker in 16."""
+
+LOSSES: Mapping[str, str] = {
+    "audio_encoder_stream": "audio_encoder reads the last seconds of sound again with every call, which is slower",
+    "decoder_audio_prefill": "sound is read by all layers of the decoder, which is slower",
+}
+"""A graph that can be done without → what happens then. `streamd models export` makes both, others do not."""
 
 OVERFLOW_BOUNDS = 8  # in a layer of the audio encoder
 MATRICES = 10
@@ -55,11 +63,13 @@ class Graphs:
 def load(folder: Path, options: Options) -> Graphs:
     """Open what is in `folder`. Raises UnavailableError that names the graph, what is wrong with it and the way out."""
     dtype, files = choose(folder, options)
+    for loss in losses(files):
+        _log.warning("%s: %s", folder, loss)
     files = _within_memory(files, options)
     graphs = {role: open_graph(file, options) for role, file in files.items()}
     for role, graph in graphs.items():
         if not graph.role.startswith(role):
-            raise UnavailableError(f"{graph.file} is a graph {graph.role} under the name of {role}: fetch it again")
+            raise UnavailableError(f"{graph.file} is a graph {graph.role} under the name of {role}: {remedy(folder)}")
     loaded = Graphs(
         dtype,
         graphs["embed_tokens"],
@@ -68,7 +78,9 @@ def load(folder: Path, options: Options) -> Graphs:
         graphs.get("audio_encoder_stream") or graphs["audio_encoder"],
     )
     check_fit(loaded)
-    check_clips(loaded.encoder.file, folder)
+    config = _config(folder)
+    check_config(loaded, config, folder)
+    check_clips(loaded.encoder.file, config)
     return loaded
 
 
@@ -88,8 +100,13 @@ def choose(folder: Path, options: Options) -> tuple[str, dict[str, Path]]:
     raise UnavailableError(
         f"{folder} has no {' and no '.join(missing)} in the precision {' or '.join(wanted)} "
         f"(found: {', '.join(sorted(path.name for place in places for path in place.glob('*.onnx'))) or 'no graph'}); "
-        "fetch it again with `streamd models pull`, or set engines.gemma.dtype"
+        f"{remedy(folder)}, or set engines.gemma.dtype"
     )
+
+
+def losses(files: Collection[str]) -> list[str]:
+    """What the graphs that are not among `files` would have saved."""
+    return [f"no {role}: {loss}" for role, loss in LOSSES.items() if role not in files]
 
 
 def check_fit(graphs: Graphs) -> None:
@@ -112,15 +129,28 @@ def check_fit(graphs: Graphs) -> None:
         _same(graphs.prefill, name, decoder, name)
 
 
-def check_clips(encoder: Path, folder: Path) -> None:
+def check_config(graphs: Graphs, config: Mapping[str, Any], folder: Path) -> None:
+    """Raises UnavailableError, naming the difference, if config.json is another model's. It need not say everything."""
+    text = config.get("text_config")
+    sizes = {"hidden_size": graphs.width, "num_hidden_layers": graphs.decoder.inputs["per_layer_inputs"].shape[2]}
+    for key, size in sizes.items():
+        told = text.get(key) if isinstance(text, dict) else None
+        if isinstance(told, int) and isinstance(size, int) and told != size:
+            raise UnavailableError(
+                f"{folder / 'config.json'} has {key} = {told}, {graphs.decoder.file.name} {size}: "
+                f"they are not of one model; {remedy(folder)}"
+            )
+
+
+def check_clips(encoder: Path, config: Mapping[str, Any]) -> None:
     """Raises UnavailableError if the encoder was exported without the bounds that its checkpoint keeps for each matrix.
 
     Without them it loads and runs, and hears nothing but noise. A layer has ten matrices, bounded before and behind,
     beside the eight bounds against overflow that any export has.
     """
-    try:
-        layers = json.loads((folder / "config.json").read_bytes())["audio_config"]["num_hidden_layers"]
-    except (OSError, ValueError, LookupError, TypeError):
+    audio = config.get("audio_config")
+    layers = audio.get("num_hidden_layers") if isinstance(audio, dict) else None
+    if not isinstance(layers, int):
         return  # nothing to compare with
     bounds = len(_BOUNDS.findall(encoder.read_bytes()))
     if bounds < layers * (OVERFLOW_BOUNDS + MATRICES):
@@ -128,6 +158,15 @@ def check_clips(encoder: Path, folder: Path) -> None:
             f"{encoder} has {bounds} bounds for {layers} layers: the clip bounds of the checkpoint are missing, and "
             "without them it hears nothing; export it again with `streamd models export`, or fetch another one"
         )
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    """config.json; empty where there is none, or none that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _files(places: Sequence[Path], dtype: str) -> dict[str, Path]:

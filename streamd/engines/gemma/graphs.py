@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from streamd.engines.gemma import providers
+from streamd.engines.repair import remedy
 from streamd.errors import UnavailableError
 
 Array = NDArray[Any]
@@ -82,7 +83,7 @@ class Graph:
         try:
             return dict(zip(self.outputs, self._session.run(None, given), strict=True))
         except _LOAD_ERRORS as error:
-            raise UnavailableError(f"{self.file.name} can't be computed: {_first_line(error)}") from error
+            raise UnavailableError(f"{self.file.name} can't be computed: {_first_line(error, self.file)}") from error
 
 
 def recognise(name: str, inputs: Mapping[str, Port], outputs: Mapping[str, Port]) -> Role:
@@ -121,8 +122,8 @@ def open_graph(file: Path, options: Options) -> Graph:
     try:
         session = ort.InferenceSession(str(file), settings, providers=list(options.providers))
     except _LOAD_ERRORS as error:
-        reason = _first_line(error)
-        way_out = "it may be cut short: `streamd models verify` tells, `streamd models pull` fetches it again"
+        reason = _first_line(error, file)
+        way_out = f"it may be damaged: `streamd models verify` tells; {remedy(file)}"
         if isinstance(error, MemoryError) or "alloc" in reason.lower():
             way_out = "there is not enough memory for it: take a smaller model or engines.gemma.dtype = q4"
         raise UnavailableError(f"{file} does not load: {reason}; {way_out}") from error
@@ -140,5 +141,7 @@ def _listed(ports: Mapping[str, Port]) -> str:
     return ", ".join(names) or "nothing"
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
+def _first_line(error: BaseException, file: Path) -> str:
+    """What ONNX Runtime complains of, without the path that is told already."""
+    line = (str(error).strip() or type(error).__name__).partition("\n")[0]
+    return line.replace(f" from {file} ", " ").replace(str(file), file.name)[:300]

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from streamd.engines.repair import remedy
 from streamd.errors import UnavailableError
 
 MARKS = {
@@ -97,13 +98,13 @@ class Tokens:
 
 def _open(file: Path) -> Tokenizer:
     if not file.is_file():
-        raise UnavailableError(f"{file} is missing; fetch it with `streamd models pull`")
+        raise UnavailableError(f"{file} is missing; {remedy(file)}")
     content = file.read_bytes()
     if not content.rstrip().endswith(b"}"):
-        raise UnavailableError(f"{file} is cut short; fetch it again with `streamd models pull`")
+        raise UnavailableError(f"{file} is cut short; {remedy(file)}")
     model = _table(file, content).get("model")
     if not isinstance(model, dict) or "vocab" not in model:  # the library's own error would be of no class of its own
-        raise UnavailableError(f"{file} is no tokenizer; fetch it again with `streamd models pull`")
+        raise UnavailableError(f"{file} is no tokenizer; {remedy(file)}")
     return Tokenizer.from_str(content.decode())
 
 
@@ -112,9 +113,9 @@ def _table(file: Path, content: bytes) -> dict[str, Any]:
     try:
         table = json.loads(content)
     except ValueError as error:
-        raise UnavailableError(f"{file} is no JSON ({error}); fetch it again with `streamd models pull`") from error
+        raise UnavailableError(f"{file} is no JSON ({error}); {remedy(file)}") from error
     if not isinstance(table, dict):
-        raise UnavailableError(f"{file} is no JSON object; fetch it again with `streamd models pull`")
+        raise UnavailableError(f"{file} is no JSON object; {remedy(file)}")
     return table
 
 

@@ -67,13 +67,12 @@ def export(checkpoint: Path, out: Path, dtype_name: str, report: Callable[[str],
         raise UnavailableError(f"{error.filename or out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    for name in COPIED:
-        if (checkpoint / name).is_file():
-            shutil.copyfile(checkpoint / name, out / name)
+    present = [name for name in COPIED if (checkpoint / name).is_file()]
+    copied = [shutil.copyfile(checkpoint / name, out / name) for name in present]
     entry = {
         "exported": datetime.now(UTC).date().isoformat(),
         "versions": manifest.versions(),
         "graphs": written,
         "parity": measured,
     }
-    return manifest.update(out, identity, shape, dtype, entry)
+    return manifest.update(out, identity, shape, dtype, entry, copied)

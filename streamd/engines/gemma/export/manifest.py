@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from streamd.engines.gemma.export.architecture import Architecture
 from streamd.engines.gemma.export.dtypes import Dtype
 from streamd.engines.gemma.export.store import Written
+from streamd.engines.repair import MANIFEST
 from streamd.errors import UnavailableError
 
-NAME = "manifest.json"
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
@@ -48,12 +48,18 @@ def facts(architecture: Architecture) -> dict[str, Any]:
 
 
 def update(
-    folder: Path, source: Mapping[str, str], architecture: Architecture, dtype: Dtype, entry: Mapping[str, Any]
+    folder: Path,
+    source: Mapping[str, str],
+    architecture: Architecture,
+    dtype: Dtype,
+    entry: Mapping[str, Any],
+    copied: Iterable[Path],
 ) -> Path:
-    """Add a dtype to `folder`/manifest.json and return its path."""
-    path = folder / NAME
+    """Add a dtype to `folder`/manifest.json, note the digests of what was copied beside it, and return its path."""
+    path = folder / MANIFEST
     manifest = read(path) if path.is_file() else {}
     manifest |= {"format": FORMAT, "model": "gemma4", "checkpoint": dict(source), "facts": facts(architecture)}
+    manifest["files"] = _digests(copied)
     manifest["dtypes"] = manifest.get("dtypes", {}) | {dtype.name: {"suffix": dtype.suffix, **entry}}
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     return path
@@ -61,7 +67,7 @@ def update(
 
 def check(folder: Path, source: Mapping[str, str]) -> None:
     """Raises UnavailableError if `folder` has graphs of another checkpoint than `source`."""
-    path = folder / NAME
+    path = folder / MANIFEST
     found = read(path).get("checkpoint") if path.is_file() else source
     if found != source:
         raise UnavailableError(f"{folder} has graphs of another checkpoint ({found}); export into a folder of its own")
@@ -86,8 +92,12 @@ def described(written: Written) -> dict[str, Any]:
         "parameters": written.parameters,
         "quantised_parameters": written.quantised,
         "operators": {kind: written.operators[kind] for kind in kinds if written.operators[kind]},
-        "files": {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in written.files},
+        "files": _digests(written.files),
     }
+
+
+def _digests(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    return {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files}
 
 
 def sha256(path: Path) -> str:
