@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "onnxruntime"
 CUDA = "onnxruntime-gpu"
+REMOTE = "AzureExecutionProvider"  # computes on a server elsewhere; every one from PyPI claims to have it
 OLDEST = "1.31"  # older ones fail on Gemma's graphs
 NEEDED = {CUDA: "CUDAExecutionProvider", PLAIN: "CPUExecutionProvider"}
 
@@ -98,7 +99,8 @@ def verdict(found: dict[str, Any]) -> str:
     if found["error"]:
         return f"ONNX Runtime does not load ({found['error']}); `python packaging/gpu.py --cpu` repairs it"
     owners = " and ".join(found["owners"]) or "nobody"
-    line = f"ONNX Runtime {found['version']} of {owners}: {', '.join(found['providers'])}"
+    local = ", ".join(name for name in found["providers"] if name != REMOTE)
+    line = f"ONNX Runtime {found['version']} of {owners}: {local}"
     if len(found["owners"]) > 1:
         line += "; two of them overwrite each other: run packaging/gpu.py, with --cpu or without"
     return line

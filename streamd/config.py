@@ -327,8 +327,11 @@ def _explain(error: ErrorDetails, given: Mapping[str, _Given]) -> NoReturn:
     reason = _reason(error, culprit.key if culprit else "")
     if culprit:
         raise ConfigError(f"{culprit.origin}: {culprit.key} = {shown(culprit.key, culprit.value)}: {reason}")
-    near = ", ".join(f"{item.key} from {item.origin}" for item in given.values() if item.key.startswith(f"{key}."))
-    raise ConfigError(f"[{key}] {reason} ({near})")
+    near = [item for item in given.values() if item.key.startswith(f"{key}.")]
+    near = [item for item in near if re.search(rf"\b{item.key.rpartition('.')[2]}\b", reason)] or near
+    default = flat(Settings())
+    near = [item for item in near if item.value != default[item.key]] or near  # what is as shipped is not at fault
+    raise ConfigError(f"[{key}] {reason} ({', '.join(f'{item.key} from {item.origin}' for item in near)})")
 
 
 def _reason(error: ErrorDetails, key: str) -> str:

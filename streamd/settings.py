@@ -229,6 +229,15 @@ class RecogniseStage(_Table):
     preset: Preset = "balanced"  # how sure a word must be before it is shown: see core/stabilise.py
     vocabulary: Terms = ()  # names and jargon to expect
 
+    @model_validator(mode="after")
+    def _target_of_a_translation(self) -> RecogniseStage:
+        if self.task != "translate" and self.target_language != "en":
+            raise ValueError(
+                f'target_language ({self.target_language}) is that of a translation: set task = "translate" too, '
+                "or set language if it is the one that is spoken"
+            )
+        return self
+
 
 class RouteStage(_Table):
     """Where there are two engines: when the one for short utterances (Gemma) hears, and when the other (Whisper)."""

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from streamd import models
 from streamd.core.route import Role, Rules
 from streamd.engines.base import EngineSpec
-from streamd.errors import UnavailableError
+from streamd.errors import ConfigError, UnavailableError
 from streamd.settings import RecogniseStage, RouteStage, Settings
 
 ENGLISH = "en"  # what Whisper translates into
 SECOND_NICENESS = 10  # the second pass takes what the first one leaves
 MOST_THREADS = 4  # utterances do not divide further
+
+
+_MIXED_UP: Mapping[models.Kind, str] = {
+    "gemma": "these are Gemma's graphs, no weights of Whisper's: set engines.gemma.model to them, and "
+    'pipeline.recognise.engine to "auto" or "gemma"',
+    "whisper": "these are weights of Whisper's, no graphs of Gemma's: set engines.whisper.model to them",
+    "checkpoint": "this is a checkpoint of transformers: `streamd models export` makes graphs of a Gemma 4's",
+}
+"""Weights that an engine does not take → how they are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def second_spec(settings: Settings) -> EngineSpec | None:
     if not stage.model:
         return None
     options = engines.whisper.model_dump(include={"compute_type", "device"}) | {
-        "model_path": str(models.locate(stage.model, settings.models)),
+        "model_path": str(_folder("pipeline.revise.model", stage.model, "whisper", settings)),
         "threads": stage.threads,
         "beam_size": stage.beam_size,
     }
@@ -111,17 +121,25 @@ def _scripted(settings: Settings) -> EngineSpec:
 def _gemma(settings: Settings) -> EngineSpec:
     """One call at a time: a call has all the threads that there are."""
     gemma = settings.engines.gemma
-    folder = models.locate(gemma.model, settings.models)
+    folder = _folder("engines.gemma.model", gemma.model, "gemma", settings)
     return EngineSpec("gemma", gemma.model_dump(exclude={"model"}) | {"model_path": str(folder)})
 
 
 def _whisper(settings: Settings) -> EngineSpec:
     whisper, threads = settings.engines.whisper, _threads(settings)
     options = whisper.model_dump(include={"compute_type", "device", "beam_size"}) | {
-        "model_path": str(models.locate(whisper.model, settings.models)),
+        "model_path": str(_folder("engines.whisper.model", whisper.model, "whisper", settings)),
         "threads": threads,
     }
     return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), threads)
+
+
+def _folder(key: str, name: str, wanted: models.Kind, settings: Settings) -> Path:
+    """Where the weights are that `key` names. Raises ConfigError if they are another engine's, and as models.locate."""
+    kind = models.kind(name, settings.models)
+    if kind is not None and kind != wanted:
+        raise ConfigError(f"{key} = {name}: {_MIXED_UP[kind]}")
+    return models.locate(name, settings.models)
 
 
 def _asked(recognise: RecogniseStage) -> dict[str, object]:

@@ -241,11 +241,28 @@ def test_a_name_with_a_space_is_explained() -> None:
     assert refused("session=a b").startswith("--set session: session = \"a b\": should be 1 to 64 letters, digits, '.'")
 
 
-def test_settings_that_contradict_each_other_name_all_origins(tmp_path: Path) -> None:
+def test_settings_that_contradict_each_other_name_the_origins_that_matter(tmp_path: Path) -> None:
+    """Neither those of the table's other keys, nor what is as shipped."""
     file = write(tmp_path / "c.toml", "[server]\nport = 1\n")
     message = refused("server.host=0.0.0.0", file=file)
     assert message.startswith("[server] host 0.0.0.0 is reachable from other machines: set server.tokens.viewer")
-    assert message.endswith("(server.port from c.toml:2, server.host from --set server.host)")
+    assert message.endswith("(server.host from --set server.host)")
+    assert refused("pipeline.route.quick=2.0", "pipeline.route.rest_s=9") == (
+        "[pipeline.route] quick (2.0) is slower than slow (0.9) (pipeline.route.quick from --set pipeline.route.quick)"
+    )
+    both = refused("pipeline.route.quick=2.0", "pipeline.route.slow=1.0")
+    assert "pipeline.route.slow from --set pipeline.route.slow" in both
+    assert "pipeline.route.quick from --set pipeline.route.quick" in both
+
+
+def test_a_target_without_a_translation_is_refused() -> None:
+    message = refused("pipeline.recognise.target_language=de")
+    assert message.startswith(
+        '[pipeline.recognise] target_language (de) is that of a translation: set task = "translate"'
+    )
+    assert message.endswith("(pipeline.recognise.target_language from --set pipeline.recognise.target_language)")
+    stage = load(None, ["pipeline.recognise.target_language=de", "pipeline.recognise.task=translate"], {})
+    assert stage.settings.pipeline.recognise.target_language == "de"
 
 
 def test_a_set_without_a_value_is_a_usage_error() -> None:

@@ -69,6 +69,13 @@ def test_the_installed_one_is_named() -> None:
     assert "CPU" in providers.installed()
 
 
+def test_one_that_asks_the_internet_is_none_of_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["AzureExecutionProvider", "CPUExecutionProvider"])
+    assert providers.installed().endswith(" for CPU")
+    with pytest.raises(UnavailableError, match="has CPUExecutionProvider only"):
+        providers.providers("cuda")
+
+
 def test_two_at_once_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"onnxruntime": ["onnxruntime-gpu", "onnxruntime"]}
     monkeypatch.setattr(metadata, "packages_distributions", lambda: both)

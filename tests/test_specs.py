@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamd.core.route import Role, Rules
-from streamd.errors import UnavailableError
+from streamd.errors import ConfigError, UnavailableError
 from streamd.settings import (
     Engines,
     Gemma,
@@ -116,6 +116,31 @@ def test_where_whisper_is_wanted_gemma_is_not_even_looked_for(tiny_en: Path, tmp
 def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="none"):
         hearing(Settings(engines=Engines(whisper=Whisper(model=str(tmp_path / "none")))))
+
+
+@pytest.mark.parametrize("engine", ["auto", "gemma", "whisper"])
+def test_weights_of_the_other_engine_are_told_apart_with_the_way_to_use_them(
+    tiny_en: Path, tmp_path: Path, engine: Any
+) -> None:
+    recognise = Pipeline(recognise=RecogniseStage(engine=engine))
+    for name in (str(MODEL), "gemma-4-E4B-it-q4"):
+        gemma = Engines(whisper=Whisper(model=name), gemma=Gemma(model=str(MODEL)))
+        with pytest.raises(ConfigError, match=f"engines.whisper.model = {name}: .* set engines.gemma.model to them"):
+            hearing(Settings(engines=gemma, pipeline=recognise))
+    if engine != "whisper":
+        for name in (str(tiny_en), "tiny.en"):
+            whisper = Engines(whisper=Whisper(model=str(tiny_en)), gemma=Gemma(model=name))
+            with pytest.raises(ConfigError, match=f"engines.gemma.model = {name}: .* set engines.whisper.model to"):
+                hearing(Settings(engines=whisper, pipeline=recognise))
+        (tmp_path / "model.safetensors").touch()
+        whisper = Engines(whisper=Whisper(model=str(tiny_en)), gemma=Gemma(model=str(tmp_path)))
+        with pytest.raises(ConfigError, match="this is a checkpoint of transformers: `streamd models export`"):
+            hearing(Settings(engines=whisper, pipeline=recognise))
+
+
+def test_the_second_pass_takes_weights_of_whisper_s_only() -> None:
+    with pytest.raises(ConfigError, match=r"pipeline\.revise\.model = .*: these are Gemma's graphs"):
+        second_spec(Settings(pipeline=Pipeline(revise=ReviseStage(model=str(MODEL)))))
 
 
 def test_the_rules_are_those_of_the_pipeline() -> None:

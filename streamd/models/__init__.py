@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from streamd.engines.repair import MANIFEST, remedy
 from streamd.errors import UnavailableError
@@ -24,14 +25,19 @@ from streamd.models.fetch import Progress, Report
 from streamd.models.weights import FileCheck
 from streamd.settings import Models
 
+Kind = Literal["whisper", "gemma", "checkpoint"]
+"""Weights for CTranslate2, ONNX graphs, or what transformers saves."""
+
 __all__ = [
     "CATALOGUE",
     "FileCheck",
     "Installed",
+    "Kind",
     "Model",
     "Progress",
     "Report",
     "installed",
+    "kind",
     "locate",
     "pull",
     "verify",
@@ -61,6 +67,20 @@ def locate(name_or_folder: str, settings: Models | None = None) -> Path:
     for fault in weights.faults(folder):
         raise UnavailableError(f"{fault}; {way_out(name_or_folder, settings)}")
     return folder
+
+
+def kind(name_or_folder: str, settings: Models | None = None) -> Kind | None:
+    """What these weights are; None where they are not here, or something else."""
+    if name_or_folder in CATALOGUE:
+        return "gemma" if CATALOGUE[name_or_folder].dtype else "whisper"
+    folder = _find(name_or_folder, settings or Models())
+    if folder is None:
+        return None
+    if onnx.is_onnx(folder):
+        return "gemma"
+    if (folder / weights.BINARY).is_file():
+        return "whisper"
+    return "checkpoint" if any(folder.glob("*.safetensors")) else None
 
 
 def pull(name: str, settings: Models | None = None, report: Report | None = None) -> Path:

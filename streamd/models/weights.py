@@ -14,7 +14,8 @@ from typing import BinaryIO, Literal
 from streamd.engines.repair import SUMS
 from streamd.models import onnx
 
-NEEDED = ("config.json", "model.bin", "tokenizer.json")
+BINARY = "model.bin"
+NEEDED = ("config.json", BINARY, "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # one of them
 OPTIONAL = ("preprocessor_config.json",)  # the newer models' number of mel bands
 FILES = (*NEEDED, *VOCABULARIES, *OPTIONAL)

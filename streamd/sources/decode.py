@@ -172,7 +172,7 @@ def _open(path: Path) -> InputContainer:
         if stat.S_ISDIR(status.st_mode):
             raise UnavailableError(f"{path} is a directory: name a file in it")
         if not stat.S_ISREG(status.st_mode):
-            raise UnavailableError(f"{path} is not a file: pipe sound of that kind into --source -")
+            raise UnavailableError(f"{path} is not a file: pipe sound of that kind into `streamd run --source -`")
         if status.st_size == 0:
             raise UnavailableError(f"{path} is empty (0 bytes): was it copied completely?")
         container = av.open(f"file:{path}", metadata_errors="replace")

@@ -16,7 +16,7 @@ from streamd.errors import UnavailableError
 NO_PORTAUDIO = "the PortAudio library is missing: sudo apt install libportaudio2"
 NO_PERMISSION = 'no permission to use {what}: sudo usermod -aG audio "$USER", then log in again'
 NO_PLUGIN = "the sound server is not visible to PortAudio: sudo apt install libasound2-plugins"
-NO_DEVICE = "no microphone found: connect one, or name a recording with --source FILE"
+NO_DEVICE = "no microphone found: connect one, or name a recording: streamd run --source FILE"
 
 _portaudio = threading.RLock()  # PortAudio is not safe for threads
 _ALSA_NUMBER = re.compile(r"\s*\(hw:\d+,\d+\)")

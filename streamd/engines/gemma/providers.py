@@ -21,6 +21,9 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 }
 """Setting → ONNX Runtime's names, in order of preference. TensorRT builds for minutes at load: only if asked for."""
 
+REMOTE = "AzureExecutionProvider"
+"""It asks a server on the internet to compute; every ONNX Runtime from PyPI claims to have it."""
+
 AUTO = ("cuda", "directml", "coreml", "cpu")
 
 
@@ -29,7 +32,7 @@ def providers(wanted: str) -> tuple[str, ...]:
 
     Raises UnavailableError if the installed ONNX Runtime was built without the one that is wanted.
     """
-    present = ort.get_available_providers()
+    present = local()
     if wanted == "auto":
         wanted = next(name for name in AUTO if PROVIDERS[name][0] in present)
     if PROVIDERS[wanted][0] not in present:
@@ -42,6 +45,11 @@ def providers(wanted: str) -> tuple[str, ...]:
     return tuple(name for name in PROVIDERS[wanted] if name in present)
 
 
+def local() -> list[str]:
+    """ONNX Runtime's providers that compute on this machine."""
+    return [name for name in ort.get_available_providers() if name != REMOTE]
+
+
 def installed() -> str:
     """Which ONNX Runtime there is and what it was built for. Raises UnavailableError if two overwrite each other."""
     owners = sorted(set(metadata.packages_distributions().get("onnxruntime", [])))
@@ -49,7 +57,7 @@ def installed() -> str:
         raise UnavailableError(
             f"{' and '.join(owners)} overwrite each other's files: run packaging/gpu.py, with --cpu or without"
         )
-    names = (name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
+    names = (name.removesuffix("ExecutionProvider") for name in local())
     return f"ONNX Runtime {ort.__version__} for {', '.join(names)}"
 
 
