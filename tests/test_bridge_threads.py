@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -57,7 +58,9 @@ async def test_keyword_arguments_are_passed() -> None:
     assert await in_thread(int, "ff", base=16) == 255
 
 
-async def test_a_cancelled_call_keeps_its_place_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_call_keeps_its_place_until_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(threads, "AT_A_TIME", 1)
     monkeypatch.setattr(threads, "WAIT_S", 0.01)
     begun, go = threading.Event(), threading.Event()
@@ -78,6 +81,8 @@ async def test_a_cancelled_call_keeps_its_place_until_it_is_over(monkeypatch: py
     waiting = asyncio.create_task(in_thread(int, "7"))
     go.set()
     assert await waiting == 7
+    gc.collect()
+    assert caplog.text == "", "its error is nobody's any more"
 
 
 async def test_calls_that_hang_take_the_threads_of_their_kind_only() -> None:

@@ -17,6 +17,8 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
+from streamd.dispatch.mcp import READ_BYTES
+
 
 class Tools:
     def __init__(self, url: str) -> None:
@@ -55,6 +57,10 @@ async def tools() -> AsyncIterator[Tools]:
     @server.tool()
     async def state() -> dict[str, int]:
         return {"rpm": found.rpm}
+
+    @server.tool()
+    async def talks() -> str:
+        return "." * READ_BYTES
 
     @server.tool()
     async def unread() -> str:
@@ -96,6 +102,19 @@ async def test_a_tool_that_says_no_has_failed(tools: Tools) -> None:
     outcome = await send(command(tools.call("broken")), CALL)
     assert outcome.done is False
     assert "the press is busy" in outcome.reason
+
+
+async def test_an_answer_that_is_too_long_leaves_a_doubt(tools: Tools) -> None:
+    outcome = await send(command(tools.call("talks", arguments={}, timeout_s=5)), CALL)
+    assert outcome.done is None
+    assert f"it answers more than {READ_BYTES} bytes" in outcome.reason
+
+
+async def test_what_is_too_long_is_not_read_back(tools: Tools) -> None:
+    verify = {"tool": "talks", "equals": "." * READ_BYTES}
+    outcome = await send(command(tools.call("set_speed", verify=verify, timeout_s=5)), CALL)
+    assert outcome.done is None
+    assert len(tools.calls) == 1
 
 
 async def test_a_tool_that_does_not_answer_leaves_a_doubt(tools: Tools) -> None:

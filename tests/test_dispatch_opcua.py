@@ -16,6 +16,8 @@ pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
 from asyncua import Server, ua
 from asyncua.common.node import Node
 
+from streamd.dispatch.opcua import MESSAGE_BYTES
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # a server takes seconds to make its address space
 
 
@@ -103,6 +105,14 @@ async def test_what_json_has_not_is_read_as_text(plc: Plc, node: str, text: str)
     verify = {"node": f"ns=2;s={node}", "equals": text}
     outcome = await send(command(plc.write("Speed", verify=verify, timeout_s=2)), CALL)
     assert (outcome.done, outcome.answer) == (True, text)
+
+
+async def test_a_value_that_is_too_long_is_not_read_back(plc: Plc) -> None:
+    verify = {"node": "ns=2;s=Mode", "equals": "." * MESSAGE_BYTES}
+    await plc.nodes["Mode"].write_value("." * MESSAGE_BYTES)
+    outcome = await send(command(plc.write("Speed", 7, verify=verify, timeout_s=5)), CALL)
+    assert outcome.done is None
+    assert await plc.nodes["Speed"].read_value() == 7
 
 
 async def test_a_server_that_is_down_is_a_failure_and_not_a_doubt() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -53,9 +54,14 @@ async def in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise UnavailableError(f"{AT_A_TIME} blocking calls hang (a sound server?): restart streamd") from error
     outcome: Future[T] = Future()
     finished = asyncio.wrap_future(outcome)
-    finished.add_done_callback(lambda _: places.release())
+    finished.add_done_callback(partial(_over, places))
     _begin("in_thread", outcome, lambda: fn(*args, **kwargs))
     return await asyncio.shield(finished)  # a cancelled caller leaves its call running, and the place taken
+
+
+def _over(places: asyncio.Semaphore, finished: asyncio.Future[object]) -> None:
+    places.release()
+    finished.exception()  # who was cancelled does not look at it any more, and asyncio would complain of that
 
 
 class NoThreadError(UnavailableError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import AsyncIterator
 from functools import cache
 
 import anyio
@@ -17,6 +18,8 @@ from streamd.bridge import in_thread
 from streamd.core.commands.definition import DispatchMcp
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
+READ_BYTES = 1_048_576  # of one response; the list of a server's tools is one, too
+
 
 async def send(target: DispatchMcp, call: Call) -> Outcome:
     """Done if the tool says no error, and `verify` reads what it should."""
@@ -26,7 +29,13 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
     try:
         believed = await in_thread(authorities)
         async with (
-            httpx2.AsyncClient(timeout=target.timeout_s, verify=believed, trust_env=False) as http,
+            httpx2.AsyncClient(
+                headers={"Accept-Encoding": "identity"},  # what is packed has no bound
+                timeout=target.timeout_s,
+                verify=believed,
+                trust_env=False,
+                event_hooks={"response": [_bound]},
+            ) as http,
             Client(
                 streamable_http_client(target.server, http_client=http), read_timeout_seconds=target.timeout_s
             ) as client,
@@ -55,6 +64,29 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
 def authorities() -> ssl.SSLContext:
     """Whom to believe who a server is. Blocks while they are read."""
     return httpx2.create_ssl_context()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Bounded(response.stream)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The bytes of a response, until they are too many. Raises ReadError then."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for piece in self._stream:
+            read += len(piece)
+            if read > READ_BYTES:
+                raise httpx2.ReadError(f"it answers more than {READ_BYTES} bytes")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def _read(client: Client, tool: str) -> JsonValue:

@@ -15,6 +15,9 @@ from streamd.core.commands.definition import DispatchOpcua, Verify
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 from streamd.dispatch.plain import plain
 
+MESSAGE_BYTES = 1_048_576  # a server is told to send no longer one
+CHUNK_BYTES = 65_536
+
 _BITS = {"SByte": 8, "Byte": 8, "Int16": 16, "UInt16": 16, "Int32": 32, "UInt32": 32, "Int64": 64, "UInt64": 64}
 _SIGNED = frozenset({"SByte", "Int16", "Int32", "Int64"})
 
@@ -22,6 +25,7 @@ _SIGNED = frozenset({"SByte", "Int16", "Int32", "Int64"})
 async def send(target: DispatchOpcua, call: Call) -> Outcome:
     """Done once the node reads what was written, or `verify` what it should."""
     client = Client(target.endpoint, timeout=target.timeout_s)
+    client.max_messagesize, client.max_chunkcount = MESSAGE_BYTES, MESSAGE_BYTES // CHUNK_BYTES
     try:
         await client.connect()
     except (OSError, TimeoutError, UaError) as error:
