@@ -238,7 +238,7 @@ class Commander:
             return False
         text, utterance, now = heard.reading.final.text, heard.reading.final.utterance, self._orders.now_ms()
         word = spoken_codeword(text)
-        if refuses(text):
+        if refuses(text) or takes_back(text):
             self._tell(self._desk.hear(False, utterance, heard.speaker, now), {"heard": text})
             return takes_back(text)
         if affirms(text) or word is not None:

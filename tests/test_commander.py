@@ -343,12 +343,13 @@ async def test_what_can_not_be_taken_back_is_told(room: Room) -> None:
     assert len(room.calls) == 1
 
 
-async def test_what_is_not_sent_yet_is_only_called_off(room: Room) -> None:
+@pytest.mark.parametrize("heard", ["undo that", "And do that."])
+async def test_what_is_not_sent_yet_is_only_called_off(room: Room, heard: str) -> None:
     room.say("fan on")
     await until(lambda: room.states_told[-1:] == ["succeeded"])
     room.say("set press two to 95")
     await room.question()
-    room.say("undo that")
+    room.say(heard)
     await until(lambda: room.states_told[-1:] == ["denied"])
     await room.idle()
     assert room.desk_is_empty, "the fan is another matter"

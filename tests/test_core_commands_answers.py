@@ -11,7 +11,7 @@ from streamd.core.commands.answers import AFFIRMATIONS, CODEWORDS, REFUSALS, aff
 BEFORE_AND_AFTER = st.text(st.characters(categories=["Ll", "Zs"]), min_size=1, max_size=9).filter(str.strip)
 
 
-@pytest.mark.parametrize("text", ["Yes.", "yes, please", "Confirm!", "Ja.", "Bestätigt.", "  YES  "])
+@pytest.mark.parametrize("text", ["Yes.", "yes, please", "Confirm!", "Ja.", "Bestätigt.", "  YES  ", "Yes. Yes.", "Yes, please. Yes, please."])
 def test_a_yes(text: str) -> None:
     assert affirms(text)
     assert not refuses(text)
@@ -30,7 +30,7 @@ def test_a_no(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sure but what does that do exactly", "is it yes", "yesterday", "I said yes", "okay"]
+    "text", ["", "sure but what does that do exactly", "is it yes", "yesterday", "I said yes", "okay", "yes yes please"]
 )
 def test_what_is_neither(text: str) -> None:
     assert not affirms(text)
@@ -40,7 +40,7 @@ def test_what_is_neither(text: str) -> None:
 @given(st.sampled_from(sorted(AFFIRMATIONS)), BEFORE_AND_AFTER, st.booleans())
 def test_a_yes_with_anything_beside_it_is_none_or_another_one(yes: str, more: str, before: bool) -> None:
     said = f"{more} {yes}" if before else f"{yes} {more}"
-    assert affirms(said) == (" ".join(said.split()) in AFFIRMATIONS)
+    assert affirms(said) == (" ".join(said.split()) in AFFIRMATIONS or more.split() == yes.split())
 
 
 @given(st.sampled_from(sorted(REFUSALS)), BEFORE_AND_AFTER)

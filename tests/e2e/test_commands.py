@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from streamd.commands.hear import sound
 from streamd.core.events import Command
 from streamd.store import Entry, Journal, broken
 from tests.e2e.clients import Client, reading, speaking
-from tests.e2e.daemon import PATIENCE_S, SCRIPTED, Daemon
+from tests.e2e.daemon import PATIENCE_S, SCRIPTED, WHOLE, Daemon
 from tests.machines import Press, press
 from tests.speech import recording
 
@@ -42,21 +43,48 @@ def machine() -> Iterator[Press]:
         yield running
 
 
+ROBOT = """
+commands:
+  go:
+    sentences: ["go forward {{metres}} (meter|meters)"]
+    params: {{metres: {{type: integer, minimum: 1, maximum: 20}}}}
+    dispatch: {{http: {{url: "{url}/go", body: {{metres: "{{metres}}"}}}}}}
+    undo: {{http: {{url: "{url}/back", body: {{metres: "{{metres}}"}}}}}}
+"""
+VOICE = Path(__file__).parents[1] / "data/commands"
+
+
+@pytest.fixture(scope="module")
+def voice() -> dict[str, bytes]:
+    return {path.stem: sound(path).tobytes() + bytes(2 * 32_000) for path in VOICE.glob("*.flac")}
+
+
 class Plant:
     """A daemon that hears what it is told to, a machine, and somebody who watches and presses the button."""
 
-    def __init__(self, folder: Path, machine: Press, *texts: str, point: str = "", sets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        machine: Press,
+        *texts: str,
+        pack: str = PACK,
+        model: Path | None = None,
+        point: str = "",
+        sets: tuple[str, ...] = (),
+    ) -> None:
+        """Without texts the model hears."""
         self.machine = machine
         self.reader = Client()
-        (folder / "pack.yaml").write_text(PACK.format(url=machine.url))
+        (folder / "pack.yaml").write_text(pack.format(url=machine.url))
         (folder / "script.json").write_text(json.dumps({"utterances": [*texts, "we had eggs"]}))
         order = folder / "kill"
         order.write_text(point)
         stage = (f"pipeline.commands.pack={folder}/pack.yaml", f"engines.scripted.script={folder}/script.json", *sets)
         self.daemon = Daemon(
             folder,
-            *("--source", "none", "--pipeline", "commands", *SCRIPTED),
+            *("--source", "none", "--pipeline", "commands", *(SCRIPTED if texts else WHOLE)),
             *(part for each in stage for part in ("--set", each)),
+            model=model,
             program=KILLED,
             environment={"KILL_AT": str(order), "PYTHONPATH": str(Path(__file__).parents[2])},
         )
@@ -120,6 +148,33 @@ async def test_what_is_confirmed_is_done_once(tmp_path: Path, machine: Press) ->
     assert broken(rows) is None
     assert [json.loads(row.record).get("state") for row in rows] == plant.states
     assert json.loads(rows[0].note)["heard"] == "set press two to ninety five"
+
+
+@pytest.mark.model
+async def test_what_was_done_is_taken_back_by_voice_once(
+    tmp_path: Path, machine: Press, tiny_en: Path, voice: dict[str, bytes]
+) -> None:
+    """Heard by a real model: an order, yes to the question, "undo that", yes again, and "undo that" again."""
+    plant = Plant(tmp_path, machine, pack=ROBOT, model=tiny_en)
+    with plant.daemon:
+        async with plant.life() as reader, speaking(plant.daemon) as speaker:
+            for order in (SOUND, voice["undo_that"]):
+                await speaker.say(order)
+                await reader.until(lambda: plant.states[-1:] == ["awaiting_confirmation"])
+                await speaker.say(voice["yes"])
+                await reader.until(lambda: plant.states[-1] == "succeeded")
+            await speaker.say(voice["undo_that"])
+            await reader.until(lambda: plant.states[-1] == "rejected")
+    prompts = [told.prompt for told in plant.told if told.prompt]
+    assert prompts[1] == "Take back “go forward 10 meters”? (go.undo: metres = 10)"
+    assert plant.told[-1].reason == "the definition of go.undo has no undo"
+    ids = list(dict.fromkeys(told.command_id for told in plant.told))
+    assert [(post.path, post.body, post.key) for post in machine.posts] == [
+        ("/go", {"metres": 10}, ids[0]),
+        ("/back", {"metres": 10}, ids[1]),
+    ]
+    rows = await plant.audit()
+    assert broken(rows) is None
 
 
 BEFORE = ("appended:proposed", "journalled:awaiting_confirmation", "appended:confirmed")

@@ -1,7 +1,8 @@
 """Does a sentence answer a question? Strict about yes, generous about no.
 
 A yes is the whole utterance, nothing before or after it: "okay, wait, don't run that" is none. A no is any word of
-refusal anywhere: "never confirm that" is one. English and German are always both understood.
+refusal anywhere: "never confirm that" is one. English and German are always both understood. What is said twice counts
+once: recognisers write short sounds twice.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ SPOKEN_CODEWORDS = {lead + word: word for word in CODEWORDS for lead in _LEADS} 
 
 
 def words(text: str) -> str:
-    """In small letters, without punctuation."""
-    return " ".join(re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.casefold())).replace("’", "'")  # noqa: RUF001
+    """In small letters, without punctuation; of the same twice, only once."""
+    said = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.casefold())  # noqa: RUF001
+    half = len(said) // 2
+    return " ".join(said[half:] if said[:half] == said[half:] else said).replace("’", "'")  # noqa: RUF001
 
 
 def affirms(text: str) -> bool:

@@ -18,6 +18,7 @@ SPOKEN = frozenset(
         *("undo", "undo that", "undo it", "undo this", "undo the last command", "take that back", "take it back"),
         *("rückgängig", "rückgängig machen", "mach das rückgängig", "mach es rückgängig", "nimm das zurück"),
         *("das zurücknehmen", "zurücknehmen", "letzten befehl zurücknehmen"),
+        *("and do that", "and do the last command"),  # as "undo that" is often misheard; it is asked about in any case
     )
 )
 
