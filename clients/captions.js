@@ -192,7 +192,7 @@ function captionsPage() {
   const log = new SpokenLog(byId("log"));
   const following = new Following(byId("scroller"), byId("live"));
   const status = new StatusLine(byId("status"), byId("announcer"));
-  const commands = new Commands(document, (message) => connection.send(message));
+  const commands = new Commands(document, (message) => connection.send(message), navigator.languages);
   const paint = (view, link, place) => {
     lines.show(view.items(SCROLLBACK));
     commands.show(view.commands(COMMANDS), link.state === "open" && view.role === "operator");

@@ -6,40 +6,87 @@
 const ARM_MS = 700; // a question that has just appeared takes no press yet
 const OPEN = ["proposed", "awaiting_confirmation", "confirmed", "dispatched"];
 
+/** What stands on the page beside what the server says, in the languages that the page knows. */
+const TEXTS = {
+  en: {
+    unknown: "Not understood",
+    shadow: "[shadow]",
+    word: "Code word",
+    confirm: "Confirm",
+    both: "Confirm (two persons)",
+    deny: "Deny",
+    cancel: "Cancel",
+    wasDone: "It was done",
+    wasNot: "It was not done",
+    states: {
+      proposed: "About to do",
+      dispatched: "Sent",
+      confirmed: "Confirmed",
+      denied: "Denied",
+      expired: "Not done",
+      rejected: "Not done",
+      succeeded: "Done",
+      failed: "Failed",
+    },
+  },
+  de: {
+    unknown: "Nicht verstanden",
+    shadow: "[Probe]",
+    word: "Codewort",
+    confirm: "Bestätigen",
+    both: "Bestätigen (zwei Personen)",
+    deny: "Ablehnen",
+    cancel: "Abbrechen",
+    wasDone: "Ausgeführt",
+    wasNot: "Nicht ausgeführt",
+    states: {
+      proposed: "Gleich",
+      dispatched: "Gesendet",
+      confirmed: "Bestätigt",
+      denied: "Abgelehnt",
+      expired: "Nicht ausgeführt",
+      rejected: "Nicht ausgeführt",
+      succeeded: "Ausgeführt",
+      failed: "Fehlgeschlagen",
+    },
+  },
+};
+
+/** The first of the languages that a browser prefers (tags such as de-AT) that the page knows. */
+export function spoken(preferred) {
+  return preferred.map((tag) => tag.toLowerCase().split("-")[0]).find((language) => language in TEXTS) ?? "en";
+}
+
 /** What to tell of a command: {asks, text, word, yes, no}; `yes` and `no` are labels of buttons, null for none. */
-export function tell(command) {
-  const named = `${command.name ?? "Not understood"}${values(command.params)}`;
+export function tell(command, language = "en") {
+  const texts = TEXTS[language];
+  const named = `${command.name ?? texts.unknown}${values(command.params)}`;
   const because = command.reason ? ` – ${command.reason}` : "";
   const by = command.by ? ` (${command.by})` : "";
-  const plain = (text) => ({ asks: false, text: command.shadow ? `[shadow] ${text}` : text, word: null, yes: null, no: null });
+  const state = texts.states[command.state] ?? command.state;
+  const plain = (text) => ({
+    asks: false, text: command.shadow ? `${texts.shadow} ${text}` : text, word: null, yes: null, no: null,
+  });
   switch (command.state) {
     case "proposed":
-      return { ...plain(`About to do: ${named}`), asks: true, no: "Cancel" };
+      return { ...plain(`${state}: ${named}`), asks: true, no: texts.cancel };
     case "awaiting_confirmation":
       return {
         ...plain(`${command.prompt}${because}`),
         asks: true,
         word: command.codeword,
-        yes: command.confirm === "two_person" ? "Confirm (two persons)" : "Confirm",
-        no: "Deny",
+        yes: command.confirm === "two_person" ? texts.both : texts.confirm,
+        no: texts.deny,
       };
     case "dispatched":
-      if (command.prompt) return { ...plain(`${command.prompt}${because}`), asks: true, yes: "It was done", no: "It was not done" };
-      return plain(`Sent: ${named}`);
+      if (command.prompt) return { ...plain(`${command.prompt}${because}`), asks: true, yes: texts.wasDone, no: texts.wasNot };
+      return plain(`${state}: ${named}`);
     case "confirmed":
-      return plain(`Confirmed: ${named}${by}`);
+      return plain(`${state}: ${named}${by}`);
     default:
-      return plain(`${ENDS[command.state] ?? command.state}: ${named}${because}${by}`);
+      return plain(`${state}: ${named}${because}${by}`);
   }
 }
-
-const ENDS = {
-  denied: "Denied",
-  expired: "Not done",
-  rejected: "Not done",
-  succeeded: "Done",
-  failed: "Failed",
-};
 
 function values(params) {
   const shown = Object.entries(params).map(([key, value]) => `${key} ${value}`);
@@ -62,8 +109,9 @@ export class Commands {
   #no;
   #shown = null; // the event that is shown
   #armed = 0; // id of the timer that arms the buttons
+  #language;
 
-  constructor(document, send) {
+  constructor(document, send, preferred = ["en"]) {
     const find = (id) => document.getElementById(id);
     this.#box = find("commands");
     this.#told = find("command-told");
@@ -72,6 +120,8 @@ export class Commands {
     this.#yes = find("command-yes");
     this.#no = find("command-no");
     this.#send = send;
+    this.#language = spoken(preferred);
+    for (const element of [this.#yes, this.#no, this.#word]) element.lang = this.#language;
     this.#yes.addEventListener("click", () => this.#answer("confirm"));
     this.#no.addEventListener("click", () => this.#answer("deny"));
   }
@@ -80,9 +130,9 @@ export class Commands {
     const command = foremost(commands);
     this.#box.hidden = command === null;
     if (command === null) return;
-    const { asks, text, word, yes, no } = tell(command);
+    const { asks, text, word, yes, no } = tell(command, this.#language);
     put(this.#question, asks ? text : "");
-    put(this.#word, word ? `Code word: ${word}` : "");
+    put(this.#word, word ? `${TEXTS[this.#language].word}: ${word}` : "");
     put(this.#told, asks ? "" : text);
     this.#box.dataset.asks = asks;
     label(this.#yes, mayAnswer ? yes : null);

@@ -22,6 +22,7 @@ from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Risk
 from streamd.core.commands.history import History, history
 from streamd.core.commands.machine import Desk
+from streamd.core.commands.reasons import Reason
 from streamd.core.commands.request import Person, Request
 from streamd.core.commands.undo import Past, takes_back
 from streamd.core.events import Command as Told
@@ -39,8 +40,8 @@ HEARD = 16
 
 LOOK_S = 0.04  # between two looks whether somebody still speaks
 
-_DIED = "the daemon was restarted before this was understood: say it again"
-_MISSED = "this was not heard in full, or too much was said at once: say it again"
+_DIED = Reason("the daemon was restarted before this was understood: say it again")
+_MISSED = Reason("this was not heard in full, or too much was said at once: say it again")
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Commander:
         self._orders = orders
         self._speaking = speaking
         self._account = Account(account, orders.grammar, shadow=orders.shadow)
-        self._desk = Desk(orders.sent, shadow=orders.shadow, language=orders.language)
+        self._desk = Desk(orders.sent, shadow=orders.shadow, language=orders.told_in())
         self._past = Past()
         self._count = metrics.commands
         self._cursor = feed.log.next_seq - 1
@@ -207,8 +208,8 @@ class Commander:
         final, now = heard.reading.final, self._orders.now_ms()
         found = self._past.undo(now)
         if isinstance(found, Request) and self._desk.is_under_way(found.command_id):
-            found = "what is to be taken back is still being sent: say it again"
-        understood = Understood(Decision(Verdict.REJECT, str(found)), (final.text,))
+            found = Reason("what is to be taken back is still being sent: say it again")
+        understood = Understood(Decision(Verdict.REJECT, found if isinstance(found, str) else ""), (final.text,))
         facts = self._facts(final, understood) | heard.evidence
         del facts["verdict"]  # another grammar would make nothing else of it
         if isinstance(found, str):
@@ -253,7 +254,8 @@ class Commander:
         return f"{self._feed.log.epoch[:12]}-{final.utterance}"
 
     def _rejected(self, final: Final, understood: Understood) -> Told:
-        return understood.rejected(self._command_id(final), final.utterance, shadow=self._orders.shadow)
+        language = self._orders.told_in(final.language)
+        return understood.rejected(self._command_id(final), final.utterance, language, shadow=self._orders.shadow)
 
     def _facts(self, final: Final, understood: Understood) -> dict[str, object]:
         return origin(final, understood, self._orders.grammar)
@@ -309,4 +311,6 @@ class Commander:
         self._changed.set()
         if not task.cancelled() and (error := task.exception()):
             _log.error("a command was not followed to its end", exc_info=error)
-            self._tell(self._desk.outcome(command_id, None, f"the daemon lost sight of it: {type(error).__name__}"))
+            self._tell(
+                self._desk.outcome(command_id, None, Reason("the daemon lost sight of it: {}", type(error).__name__))
+            )

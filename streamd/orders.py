@@ -23,6 +23,7 @@ from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import LONGEST_S, Choices, Comparisons
 from streamd.core.commands.lattice import lattice, primer, too_large
 from streamd.core.commands.prompts import ELSE
+from streamd.core.commands.reasons import Reason, in_language
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
@@ -65,18 +66,18 @@ class Understood:
     nearest: str | None = None  # the sentence that is so like it that readers are told
     scores: Mapping[str, float] = field(default_factory=dict)
 
-    def rejected(self, command_id: str, utterance: int, *, shadow: bool) -> Told:
-        """The event that tells why nothing happens."""
+    def rejected(self, command_id: str, utterance: int, language: str, *, shadow: bool) -> Told:
+        """The event that tells why nothing happens, in the language of the sentence, or else in `language`."""
         match, reason = self.decision.match, self.decision.reason
         if self.nearest is not None and match is None:
-            reason = f"{reason}; nearest: “{self.nearest}”"
+            reason = Reason("{}; nearest: “{}”", reason, self.nearest)
         return Told(
             command_id=command_id,
             state="rejected",
             name=match.command.name if match else None,
             params=dict(match.params) if match else {},
             utterance=utterance,
-            reason=reason,
+            reason=in_language(reason, match.language if match else language),
             shadow=shadow,
         )
 
@@ -137,7 +138,7 @@ class BySound:
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:
-            return Understood(Decision(Verdict.REJECT, "too long for a command"), (reading.final.text,))
+            return Understood(Decision(Verdict.REJECT, Reason("too long for a command")), (reading.final.text,))
         if not self._choices:
             return await self._by_text(reading)
         try:
@@ -215,7 +216,7 @@ class Orders:
     grammar: str  # its version
     states: States
     tools: tuple[Tool, ...] = ()  # the commands as an engine is told of them that reads a second time
-    language: str = ELSE  # of questions about what a former run sent
+    languages: tuple[str, ...] = (ELSE,)  # of the grammar
     shadow: bool = False
     role: str = "speaker"  # of who speaks into the daemon's own microphone
     sent: dict[str, int] = field(default_factory=dict)
@@ -223,6 +224,11 @@ class Orders:
     ear: EngineHost | None = None  # to be started and closed with the daemon
     send: Send = send
     codeword: Callable[[], str] = lambda: secrets.choice(CODEWORDS)
+
+    def told_in(self, spoken: str | None = None) -> str:
+        """The language in which readers are told of what was spoken in this one."""
+        known = (spoken, ELSE) if spoken else (ELSE,)
+        return next((language for language in known if language in self.languages), self.languages[0])
 
 
 def orders(settings: Settings, metrics: Metrics | None = None) -> Orders | None:
@@ -255,7 +261,7 @@ def orders(settings: Settings, metrics: Metrics | None = None) -> Orders | None:
         grammar=loaded.pack.version,
         states=States(round(stage.state_max_age_s * 1000)),
         tools=tools,
-        language=ELSE if ELSE in grammar.languages else grammar.languages[0],
+        languages=grammar.languages,
         shadow=stage.shadow,
         role=stage.role,
         ear=ear,

@@ -11,7 +11,10 @@ from streamd.core.commands.answers import AFFIRMATIONS, CODEWORDS, REFUSALS, aff
 BEFORE_AND_AFTER = st.text(st.characters(categories=["Ll", "Zs"]), min_size=1, max_size=9).filter(str.strip)
 
 
-@pytest.mark.parametrize("text", ["Yes.", "yes, please", "Confirm!", "Ja.", "Bestätigt.", "  YES  ", "Yes. Yes.", "Yes, please. Yes, please."])
+@pytest.mark.parametrize(
+    "text",
+    ["Yes.", "yes, please", "Confirm!", "Ja.", "Bestätigt.", "  YES  ", "Yes. Yes.", "Yes, please. Yes, please."],
+)
 def test_a_yes(text: str) -> None:
     assert affirms(text)
     assert not refuses(text)

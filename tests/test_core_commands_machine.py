@@ -368,6 +368,16 @@ def test_who_may_not_give_a_command_may_not_confirm_it() -> None:
         desk.answer("c1", True, MICROPHONE, 1)
 
 
+def test_reasons_are_told_in_the_language_of_the_order() -> None:
+    desk = Desk({"set_speed": 0})
+    german = replace(request(risk="confirm", cooldown_s=3), language="de")
+    (told,) = desk.propose(german, 500)
+    assert told.reason == "es wurde eben erst ausgeführt; wieder in 2,5 s"
+    desk.propose(german, 4_000)
+    (expired, *_) = desk.propose(replace(request(2), command=command("other")), 4_001)
+    assert (expired.state, expired.reason) == ("expired", "es kam ein anderer Befehl")
+
+
 def test_a_newer_command_voids_the_former_one() -> None:
     desk = asked()
     assert states(desk.propose(request(2), 10)) == ["expired", "proposed", "awaiting_confirmation"]

@@ -25,7 +25,10 @@ def request(risk: str = "low", *, undo: bool = True) -> Request:
     return Request("c1", command, {"on": True}, 1, "licht an", 0, SPEAKER, language="de")
 
 
-@pytest.mark.parametrize("text", ["Undo that.", "take that back", "Rückgängig!", "Mach das rückgängig.", "And do that.", "Undo that. Undo that."])
+@pytest.mark.parametrize(
+    "text",
+    ["Undo that.", "take that back", "Rückgängig!", "Mach das rückgängig.", "And do that.", "Undo that. Undo that."],
+)
 def test_said_alone_it_takes_back(text: str) -> None:
     assert takes_back(text)
 

@@ -16,12 +16,13 @@ from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import Choices, Comparisons
 from streamd.core.commands.second import declared
+from streamd.core.commands.states import States
 from streamd.core.events import Final
 from streamd.core.route import Role
 from streamd.engines.base import Context, EngineSpec
 from streamd.errors import ConfigError
 from streamd.metrics import Metrics
-from streamd.orders import BySound, ByText, Seconded, Understood, orders
+from streamd.orders import BySound, ByText, Orders, Seconded, Understood, orders
 from streamd.router import Router
 from streamd.settings import CommandsStage, Pipeline, Server, Settings, Store, Tokens
 from streamd.specs import Hearing
@@ -99,6 +100,28 @@ def said(text: str, sound: str = "goforward", seconds: float | None = None) -> R
     final = Final(utterance=1, start_ms=0, end_ms=1, text=text, language="en", engine="scripted")
     pcm = SOUNDS[sound] if seconds is None else bytes(round(seconds * 32_000))
     return Reading(final, (), pcm, Context())
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "reason"),
+    [
+        ("fahr 30 Meter", "de", "metres: 30 ist mehr als höchstens 20; am nächsten kommt: „fahr 3 meter“"),
+        ("go back 30 meters", "en", "metres: 30 is greater than the maximum of 20; nearest: “go back 3 meters”"),
+        ("fahr nicht 3 Meter", "de", "kein Befehl, verneint: „nicht“; am nächsten kommt: „fahr 3 meter“"),
+    ],
+)
+def test_what_is_rejected_is_told_in_the_language_of_the_order(text: str, language: str, reason: str) -> None:
+    understood = ByText(ROBOT)._judge(text, None)
+    assert understood.rejected("c1", 1, language, shadow=False).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("languages", "spoken", "told"),
+    [(("de", "en"), "de", "de"), (("de", "en"), "fr", "en"), (("de",), "en", "de"), (("de", "en"), None, "en")],
+)
+def test_readers_are_told_in_a_language_of_the_grammar(languages: tuple[str, ...], spoken: str, told: str) -> None:
+    text = ByText(ROBOT)
+    assert Orders(text, text, "v1", States(1_000), languages=languages).told_in(spoken) == told
 
 
 class NoEar:

@@ -57,7 +57,9 @@ def test_a_device_that_was_plugged_in_again_is_the_same() -> None:
 def test_no_device_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
     monkeypatch.setattr(Path, "glob", lambda _, __: [])
-    with pytest.raises(UnavailableError, match=r"^no microphone found: connect one, or name a recording: streamd run --source FILE"):
+    with pytest.raises(
+        UnavailableError, match=r"^no microphone found: connect one, or name a recording: streamd run --source FILE"
+    ):
         choose_device("", [])
 
 

@@ -11,6 +11,7 @@ from typing import overload
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import Scalar, Verify
+from streamd.core.commands.reasons import Reason
 
 POLL_S = 0.1  # between two looks at what should have changed
 
@@ -39,6 +40,7 @@ class NotDone(Exception):  # noqa: N818 - an outcome rather than an error
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
+        self.reason = reason
         self.again = again
 
 
@@ -112,15 +114,17 @@ async def read_back(
     """Look until what was asked for is so, or the time is up. What `read` can't read is None."""
     wanted = fill(verify.equals, call.params)
     if wanted is None:
-        return Outcome(None, f"what it should read, {verify.equals}, was not said")
+        return Outcome(None, Reason("what it should read, {}, was not said", verify.equals))
     found: JsonValue = None
     try:
         async with asyncio.timeout(within_s):
             while True:
                 found = look_up(await read(), verify.field)
                 if agree(found, wanted):
-                    return Outcome(True, f"it reads {found}", found)
+                    return Outcome(True, Reason("it reads {}", found), found)
                 await asyncio.sleep(poll_s)
     except TimeoutError:
-        reads = "can't be read" if found is None else f"reads {found} and not {wanted}"
-        return Outcome(None, f"it {reads} after {within_s:g} s", found, again=True)
+        after = f"{within_s:g}"
+        if found is None:
+            return Outcome(None, Reason("it can't be read after {} s", after), again=True)
+        return Outcome(None, Reason("it reads {} and not {} after {} s", found, wanted, after), found, again=True)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from streamd.bridge import in_thread
 from streamd.core.commands.definition import Command
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome
 from streamd.dispatch.plain import bounded
 from streamd.errors import ConfigError
@@ -56,7 +57,7 @@ async def send(command: Command, call: Call, is_newest: Callable[[], bool] = lam
     command followed (`is_newest`): a late repetition would undo that one. Cancelled in the middle: nobody knows.
     """
     if command.dispatch is None:
-        return Outcome(True, "readers of the log have it; no target is named")
+        return Outcome(True, Reason("readers of the log have it; no target is named"))
     unclear = False
     outcome = Outcome(False, "")
     for attempt in range(ATTEMPTS if command.safety.idempotent else 1):
@@ -70,7 +71,7 @@ async def send(command: Command, call: Call, is_newest: Callable[[], bool] = lam
             break
         _log.warning("command %s: attempt %d: %s", call.command_id, attempt + 1, outcome.reason)
     if unclear and outcome.done is False:
-        return replace(outcome, done=None, reason=f"an earlier attempt may have done it; {outcome.reason}")
+        return replace(outcome, done=None, reason=Reason("an earlier attempt may have done it; {}", outcome.reason))
     return outcome
 
 
@@ -86,9 +87,9 @@ async def _once(command: Command, call: Call) -> Outcome:
             outcome: Outcome = await sender.send(target, call)
             return outcome
     except NotDone as refusal:
-        return Outcome(False, str(refusal), again=refusal.again)
+        return Outcome(False, refusal.reason, again=refusal.again)
     except TimeoutError:
-        return Outcome(None, f"no answer within {target.timeout_s:g} s", again=True)
+        return Outcome(None, Reason("no answer within {} s", f"{target.timeout_s:g}"), again=True)
     except Exception as error:  # noqa: BLE001 - whatever a target's client raises: it may have been done
         _log.warning("command %s by %s: %r", call.command_id, dispatch.kind, error)
         return Outcome(None, f"{type(error).__name__}: {error}", again=True)

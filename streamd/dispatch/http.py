@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from streamd.bridge import in_thread
 from streamd.core.commands.definition import DispatchHttp
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
 READ_BYTES = 65_536  # of an answer; where there is more, the beginning counts as text
@@ -37,7 +38,7 @@ async def send(target: DispatchHttp, call: Call) -> Outcome:
         try:
             outcome = await _ask(client, target.method, url, headers, body if with_body else None)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise NotDone(f"{_place(url)} can't be reached: {error}", again=True) from error
+            raise NotDone(Reason("{} can't be reached: {}", _place(url), error), again=True) from error
         except httpx.TimeoutException as error:
             raise TimeoutError from error
         if outcome.done is False or target.verify is None or target.verify.url is None:
@@ -59,9 +60,10 @@ async def _ask(client: httpx.AsyncClient, method: str, url: str, headers: Mappin
 
 def _judge(response: httpx.Response, answer: JsonValue) -> Outcome:
     status = response.status_code
-    said = f"it answers {status} {response.reason_phrase}".rstrip()
+    phrase = f"{status} {response.reason_phrase}".rstrip()
+    said = Reason("it answers {}", phrase)
     if status == HTTPStatus.ACCEPTED:
-        return Outcome(None, f"{said}: taken on, but nobody says whether it was done", answer)
+        return Outcome(None, Reason("it answers {}: taken on, but nobody says whether it was done", phrase), answer)
     if response.is_success:
         return Outcome(True, said, answer)
     if response.is_client_error:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from streamd.bridge import in_thread
 from streamd.core.commands.definition import DispatchMcp
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
 READ_BYTES = 1_048_576  # of one response; the list of a server's tools is one, too
@@ -45,9 +46,9 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
             result = await client.call_tool(target.tool, arguments, meta=meta)
             answer = _content(result)
             if result.is_error:
-                return Outcome(False, f"the tool {target.tool} says: {answer}", answer)
+                return Outcome(False, Reason("the tool {} says: {}", target.tool, answer), answer)
             if target.verify is None or target.verify.tool is None:
-                return Outcome(True, f"the tool {target.tool} says that it is done", answer)
+                return Outcome(True, Reason("the tool {} says that it is done", target.tool), answer)
             tool = target.verify.tool
             return await read_back(lambda: _read(client, tool), target.verify, call, target.timeout_s)
     except* (OSError, httpx2.HTTPError, anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError) as group:
@@ -56,7 +57,7 @@ async def send(target: DispatchMcp, call: Call) -> Outcome:
             error = error.exceptions[0]
         if called:
             raise ConnectionError(str(error)) from error
-        raise NotDone(f"{target.server} can't be reached: {error}", again=True) from error
+        raise NotDone(Reason("{} can't be reached: {}", target.server, error), again=True) from error
     raise AssertionError("unreachable")
 
 

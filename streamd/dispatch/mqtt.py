@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import DispatchMqtt
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 
 PORT, TLS_PORT = 1883, 8883
@@ -57,12 +58,13 @@ async def send(target: DispatchMqtt, call: Call) -> Outcome:
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
-        raise NotDone(f"the broker {_place(target)} can't be reached: {error}", again=True) from error
+        raise NotDone(Reason("the broker {} can't be reached: {}", _place(target), error), again=True) from error
     try:
         await _listen(client, target, call)
         await client.publish(topic, text, qos=1, retain=False, properties=_properties(target, call))
         if target.verify is None or target.verify.topic is None:
-            return Outcome(True, f"the broker has taken it for {topic}; the machine does not say whether it was done")
+            taken = Reason("the broker has taken it for {}; the machine does not say whether it was done", topic)
+            return Outcome(True, taken)
         messages = aiter(client.messages)
         return await read_back(lambda: _next(messages), target.verify, call, target.timeout_s, poll_s=0)
     finally:
@@ -77,7 +79,8 @@ async def _listen(client: aiomqtt.Client, target: DispatchMqtt, call: Call) -> N
     try:
         await client.subscribe(topic, qos=1)
     except aiomqtt.MqttError as error:
-        raise NotDone(f"{topic} of the broker {_place(target)} can't be listened to: {error}", again=True) from error
+        reason = Reason("{} of the broker {} can't be listened to: {}", topic, _place(target), error)
+        raise NotDone(reason, again=True) from error
 
 
 def _client(target: DispatchMqtt) -> aiomqtt.Client:
@@ -131,7 +134,7 @@ async def _next(messages: AsyncIterator[aiomqtt.Message]) -> JsonValue:
 def _one_level(value: str) -> str:
     """A parameter must not lead to another topic. Raises NotDone."""
     if not value or any(character in value for character in "/+#\0"):
-        raise NotDone(f"{value!r} can't be a level of a topic")
+        raise NotDone(Reason("{} can't be a level of a topic", repr(value)))
     return value
 
 

@@ -12,6 +12,7 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import DispatchOpcua, Verify
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome, fill, read_back
 from streamd.dispatch.plain import plain
 
@@ -29,7 +30,8 @@ async def send(target: DispatchOpcua, call: Call) -> Outcome:
     try:
         await client.connect()
     except (OSError, TimeoutError, UaError) as error:
-        raise NotDone(f"{target.endpoint} can't be reached: {error or type(error).__name__}", again=True) from error
+        why = Reason("{} can't be reached: {}", target.endpoint, str(error) or type(error).__name__)
+        raise NotDone(why, again=True) from error
     try:
         node = client.get_node(target.node)
         value = fill(target.value, call.params)
@@ -37,7 +39,7 @@ async def send(target: DispatchOpcua, call: Call) -> Outcome:
             kind = ua.VariantType[target.type] if target.type else await node.read_data_type_as_variant_type()
             await node.write_value(ua.DataValue(ua.Variant(_typed(value, kind), kind)))
         except (UaStatusCodeError, KeyError, ValueError, TypeError) as error:
-            raise NotDone(f"{target.node} does not take {value!r}: {error}") from error
+            raise NotDone(Reason("{} does not take {}: {}", target.node, repr(value), error)) from error
         verify = target.verify or Verify(equals=value)
         seen = client.get_node(verify.node) if verify.node else node
         return await read_back(lambda: _read(seen), verify, call, target.timeout_s)

@@ -49,7 +49,9 @@ def bounded(outcome: Outcome) -> Outcome:
     answer = plain(outcome.answer)
     text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     kept = answer if len(text) <= ANSWER_CHARS else _cut(text, ANSWER_CHARS)
-    return replace(outcome, reason=_cut(encodable(outcome.reason), REASON_CHARS), answer=kept)
+    reason = _cut(encodable(outcome.reason), REASON_CHARS)
+    # As it was, a Reason can be told in another language.
+    return replace(outcome, reason=outcome.reason if outcome.reason == reason else reason, answer=kept)
 
 
 def encodable(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from streamd.bridge import NoThreadError, OwnThreads, in_thread
 from streamd.core.commands.definition import DispatchPython
+from streamd.core.commands.reasons import Reason
 from streamd.dispatch.base import Call, NotDone, Outcome
 from streamd.dispatch.plain import plain
 
@@ -42,8 +43,8 @@ async def send(target: DispatchPython, call: Call) -> Outcome:
         arguments["call"] = call
     answer = await _answer(target.callable, call.command_id, function, arguments)
     if answer is False:
-        raise NotDone(f"{target.callable} says that it was not done")
-    return Outcome(True, f"{target.callable} has returned", plain(answer))
+        raise NotDone(Reason("{} says that it was not done", target.callable))
+    return Outcome(True, Reason("{} has returned", target.callable), plain(answer))
 
 
 async def _answer(name: str, key: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -642,6 +642,21 @@ async def test_who_may_not_answer_has_no_buttons(browser: Browser) -> None:
     await context.close()
 
 
+async def test_the_buttons_speak_the_language_of_the_browser(browser: Browser, stage: Stage) -> None:
+    context = await browser.new_context(viewport=ViewportSize(width=360, height=640), locale="de-DE")
+    page = await context.new_page()
+    await page.goto(stage.url)
+    ask(stage, confirm="two_person")
+    for name in ("Bestätigen (zwei Personen)", "Ablehnen"):
+        button = page.get_by_role("button", name=name)
+        assert await button.get_attribute("lang") == "de"
+        assert await button.evaluate("button => button.scrollWidth <= button.clientWidth")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    told(stage, "expired", reason="niemand hat es rechtzeitig bestätigt")
+    await expect(page.locator("#command-told")).to_contain_text("Nicht ausgeführt: set_speed (rpm 95)")
+    await context.close()
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 async def test_questions_and_buttons_can_be_read(page: Page, stage: Stage, scheme: Literal["dark", "light"]) -> None:
     await page.emulate_media(color_scheme=scheme)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { foremost, tell } from "../../clients/commands.js";
+import { foremost, spoken, tell } from "../../clients/commands.js";
 
 const command = (state, more = {}) => ({
   command_id: "c1", state, name: "set_speed", params: { rpm: 95 }, utterance: 1,
@@ -36,6 +36,20 @@ test("who looks is asked what came of a command that nobody knows of", () => {
   const doubt = tell(command("dispatched", { prompt: "Was it done?", confirm: "outcome", reason: "no answer" }));
   assert.deepEqual([doubt.text, doubt.yes, doubt.no], ["Was it done? – no answer", "It was done", "It was not done"]);
 });
+
+test("labels are in the language of the page, what the server says stays as it is", () => {
+  const asked = tell(command("awaiting_confirmation", { prompt: "Wirklich?", confirm: "two_person" }), "de");
+  assert.deepEqual([asked.text, asked.yes, asked.no], ["Wirklich?", "Bestätigen (zwei Personen)", "Ablehnen"]);
+  const late = tell(command("expired", { reason: "zu spät", shadow: true }), "de");
+  assert.equal(late.text, "[Probe] Nicht ausgeführt: set_speed (rpm 95) – zu spät");
+  assert.equal(tell(command("rejected", { name: null, params: {} }), "de").text, "Nicht ausgeführt: Nicht verstanden");
+});
+
+for (const [preferred, language] of [
+  [["de-AT", "en"], "de"], [["fr", "DE"], "de"], [["en-GB", "de"], "en"], [["fr"], "en"], [[], "en"],
+]) {
+  test(`the page speaks ${language} for ${preferred}`, () => assert.equal(spoken(preferred), language));
+}
 
 test("what asks comes before what is newest", () => {
   const [old, question, newest] = [command("denied"), command("awaiting_confirmation"), command("succeeded")];

@@ -9,6 +9,7 @@ from enum import StrEnum
 from streamd.core.commands.definition import Confirm, Risk
 from streamd.core.commands.grammar import Grammar, Match, Rejection
 from streamd.core.commands.guards import objection
+from streamd.core.commands.reasons import Reason
 
 
 class Verdict(StrEnum):
@@ -27,12 +28,12 @@ class Decision:
     sure: bool = True  # False: what was heard is in doubt
 
 
-ONLY_TEXT = "it was only read as text"
+ONLY_TEXT = Reason("it was only read as text")
 
 _ASKED = {
-    Confirm.READBACK: "it is read back first",
-    Confirm.CODEWORD: "it needs a code word",
-    Confirm.BUTTON: "it needs a button",
+    Confirm.READBACK: Reason("it is read back first"),
+    Confirm.CODEWORD: Reason("it needs a code word"),
+    Confirm.BUTTON: Reason("it needs a button"),
 }
 
 
@@ -45,24 +46,26 @@ def decide(found: Match | Rejection, heard: Iterable[str], language: str, *, sur
     said = found.literal if isinstance(found, Match) else ""
     objections = (objection(text, language, said) for text in heard)
     if against := next(filter(None, objections), None):
-        return Decision(Verdict.REJECT, f"no order, {against}", found if isinstance(found, Match) else None)
+        return Decision(
+            Verdict.REJECT, Reason("no order, {}", against.reason), found if isinstance(found, Match) else None
+        )
     if isinstance(found, Rejection):
         return Decision(Verdict.REJECT, found.reason)
     decision = _by_risk(found)
-    return decision if sure else unsure(decision, "it was not heard with certainty")
+    return decision if sure else unsure(decision, Reason("it was not heard with certainty"))
 
 
 def _by_risk(match: Match) -> Decision:
     safety = match.command.safety
     match safety.risk:
         case Risk.FORBIDDEN:
-            return Decision(Verdict.REJECT, f"{match.command.name} is never done by voice", match)
+            return Decision(Verdict.REJECT, Reason("{} is never done by voice", match.command.name), match)
         case Risk.TWO_PERSON:
-            return Decision(Verdict.CONFIRM, "a second person has to confirm it", match)
+            return Decision(Verdict.CONFIRM, Reason("a second person has to confirm it"), match)
         case Risk.CONFIRM:
             return Decision(Verdict.CONFIRM, _ASKED[safety.confirm], match)
         case _:
-            return Decision(Verdict.ACCEPT, "understood", match)
+            return Decision(Verdict.ACCEPT, Reason("understood"), match)
 
 
 def unsure(decision: Decision, reason: str) -> Decision:

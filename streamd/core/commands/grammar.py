@@ -20,6 +20,7 @@ from streamd.core.commands.definition import Command, Pack
 from streamd.core.commands.draft import Draft, TemplateError
 from streamd.core.commands.network import Network, Params, Slot, Source, Value
 from streamd.core.commands.params import fault, is_number
+from streamd.core.commands.reasons import Reason, either
 from streamd.core.commands.sources import Anything, Listed, Number, Stepped
 from streamd.core.commands.spoken import words
 from streamd.core.commands.templates import GrammarError, intents, template
@@ -77,13 +78,13 @@ class Grammar:
     def match(self, text: str, language: str | None = None) -> Match | Rejection:
         """What `text` says. Without `language` all are tried."""
         if language is not None and language not in self._languages:
-            return Rejection(f"there are no commands in the language {language}")
+            return Rejection(Reason("there are no commands in the language {}", language))
         readings, refused = self._read(text, language)
         if matches := _least_free(readings):
             if len(matches) == 1:
                 return matches[0]
-            return Rejection(f"this could mean {' or '.join(map(shown, matches))}")
-        return Rejection(refused[0] if refused else "no command says this")
+            return Rejection(Reason("this could mean {}", either(map(shown, matches))))
+        return Rejection(refused[0] if refused else Reason("no command says this"))
 
     def readings(self, text: str, language: str) -> list[Match]:
         """Everything that `text` may mean, each meaning once: a grammar should leave one at the most."""
@@ -160,10 +161,10 @@ def _refused(match: Match) -> str | None:
     for name, schema in match.command.params.items():
         if name not in match.params:
             if not schema.get("optional"):
-                return f"{match.command.name} needs {name}"
+                return Reason("{} needs {}", match.command.name, name)
         elif reason := fault(schema, match.params[name]):
             unit = f" ({schema['unit']})" if "unit" in schema else ""
-            return f"{name}{unit}: {reason}"
+            return Reason("{}: {}", name + unit, reason)
     return None
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from streamd.core.commands.reasons import Reason
 from streamd.core.commands.spoken import words
 
 
@@ -32,8 +33,12 @@ class Objection:
     kind: Kind
     words: str
 
+    @property
+    def reason(self) -> Reason:
+        return Reason("{}: “{}”", Reason(self.kind), self.words)
+
     def __str__(self) -> str:
-        return f"{self.kind}: “{self.words}”"
+        return self.reason
 
 
 # Phrases, separated by commas. Of questions: how they begin.

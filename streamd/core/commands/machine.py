@@ -24,6 +24,7 @@ from typing import Literal
 
 from streamd.core.commands.definition import Risk
 from streamd.core.commands.prompts import ELSE, read_back, values, was_done
+from streamd.core.commands.reasons import Reason, in_language
 from streamd.core.commands.request import Person, Request, cooling, refusal
 from streamd.core.events import Command as Told
 from streamd.core.events import CommandState, ConfirmBy
@@ -56,6 +57,13 @@ TRANSITIONS: Mapping[CommandState, Mapping[Step, CommandState]] = {
 HOLD_MS = 5_000  # longest wait for somebody who goes on speaking after a command of low risk
 RELEASE_MS = 5_000  # longest time between the confirmation and the sending
 UNDER_WAY = 16  # commands that were sent and have no outcome yet
+
+
+_LATE: Mapping[CommandState, Reason] = {
+    "proposed": Reason("speech went on: say it again"),
+    "awaiting_confirmation": Reason("nobody confirmed it in time"),
+    "confirmed": Reason("it could not be sent in time"),
+}
 
 
 class NoAnswer(Exception):  # noqa: N818 - an answer rather than an error
@@ -124,8 +132,9 @@ class Desk:
             shadow=self._shadow,
         )
         if reason := self._refused(request, now_ms) or blocked:
+            reason = in_language(reason, request.language)
             return [told.model_copy(update={"state": TRANSITIONS["proposed"]["reject"], "reason": reason})]
-        events = self.void("another command was given")
+        events = self.void(Reason("another command was given"))
         entry = self._open[request.command_id] = _Open(told, request)
         asks, safety = request.asks, request.command.safety
         if asks is not None:
@@ -140,7 +149,7 @@ class Desk:
     def _refused(self, request: Request, now_ms: int) -> str | None:
         reason = refusal(request, now_ms)
         if reason is None and len(self._open) >= UNDER_WAY:
-            reason = "too many commands are under way: settle those that ask for it"
+            reason = Reason("too many commands are under way: settle those that ask for it")
         return reason or cooling(request, self._sent, now_ms)
 
     def _ask(self, entry: _Open, request: Request, asks: ConfirmBy, now_ms: int) -> Told:
@@ -214,7 +223,9 @@ class Desk:
         if told.confirm == "codeword" and (word or "").casefold() != (told.codeword or "").casefold():
             raise NoAnswer("the code word is another one")
         if told.confirm == "two_person" and not self._is_second(entry, request.speaker, by):
-            return self._step(entry, "second", by=by.name, reason="one of two has confirmed; now another person")
+            return self._step(
+                entry, "second", by=by.name, reason=Reason("one of two has confirmed; now another person")
+            )
         return self._clear(entry, now_ms, "confirm", by.name)
 
     def _is_second(self, entry: _Open, speaker: Person, by: Person) -> bool:
@@ -231,7 +242,7 @@ class Desk:
             raise NoAnswer("it has been sent already")
         if not entry.shown:
             raise NoAnswer("the question has not been shown yet")
-        reason = "somebody saw that it was done" if yes else "somebody saw that it was not done"
+        reason = Reason("somebody saw that it was done") if yes else Reason("somebody saw that it was not done")
         return self._end(entry, "succeed" if yes else "fail", by=by.name, reason=reason)
 
     # time
@@ -248,8 +259,7 @@ class Desk:
     def _lapse(self, entry: _Open, due_ms: int, now_ms: int, speaking: bool) -> list[Told]:
         if entry.told.state == "proposed" and now_ms < due_ms + HOLD_MS:
             return [] if speaking else [self._clear(entry, now_ms)]
-        reasons = {"proposed": "speech went on: say it again", "awaiting_confirmation": "nobody confirmed it in time"}
-        return [self._end(entry, "expire", reason=reasons.get(entry.told.state, "it could not be sent in time"))]
+        return [self._end(entry, "expire", reason=_LATE[entry.told.state])]
 
     def void(self, reason: str) -> list[Told]:
         """Everything that has not been sent is off."""
@@ -269,7 +279,7 @@ class Desk:
             return [*events, self._end(entry, "reject", reason=reason)]
         self._sent[entry.request.command.name] = now_ms
         if self._shadow:
-            return [*events, self._end(entry, "reject", reason="shadow mode: it would have been sent now")]
+            return [*events, self._end(entry, "reject", reason=Reason("shadow mode: it would have been sent now"))]
         entry.due_ms, entry.released_ms = None, now_ms
         return [*events, self._step(entry, "send")]
 
@@ -277,7 +287,7 @@ class Desk:
         """Its `dispatched` is journalled: nothing if it is to be sent now, or else why it is not."""
         entry = self._open[command_id]
         late = now_ms - entry.released_ms >= RELEASE_MS
-        reason = "it could not be written down in time: say it again" if late else blocked
+        reason = Reason("it could not be written down in time: say it again") if late else blocked
         return [self._end(entry, "fail", reason=reason)] if reason else []
 
     def outcome(self, command_id: str, done: bool | None, reason: str | None = None) -> list[Told]:
@@ -302,9 +312,9 @@ class Desk:
         for told in newest.values():
             if TRANSITIONS[told.state]:
                 self._open[told.command_id] = _Open(told, None)
-        events = self.void("the daemon was restarted: say it again")
+        events = self.void(Reason("the daemon was restarted: say it again"))
         for entry in self._open.values():
-            events.append(self._doubt(entry, "the daemon was restarted while it was under way"))
+            events.append(self._doubt(entry, Reason("the daemon was restarted while it was under way")))
         return events
 
     # steps
@@ -315,6 +325,8 @@ class Desk:
         fresh = dict.fromkeys(("reason", "by", "prompt", "confirm", "codeword", "expires_ms"))
         if step == "second":
             fresh = {}
+        if isinstance(reason := changes.get("reason"), str):
+            changes["reason"] = in_language(reason, entry.request.language if entry.request else self._language)
         entry.told = entry.told.model_copy(update=fresh | {"state": state} | changes)
         return entry.told
 

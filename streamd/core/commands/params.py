@@ -15,6 +15,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 
+from streamd.core.commands.reasons import Reason
+
 # fmt: off
 ENFORCED = frozenset({
     "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern",
@@ -22,6 +24,13 @@ ENFORCED = frozenset({
 })
 SAID = frozenset({"title", "description", "default", "examples", "unit", "optional"})  # to people and to us
 # fmt: on
+_LIMITS = {
+    "maximum": "{} is greater than the maximum of {}",
+    "minimum": "{} is less than the minimum of {}",
+    "exclusiveMaximum": "{} is greater than or equal to the maximum of {}",
+    "exclusiveMinimum": "{} is less than or equal to the minimum of {}",
+    "multipleOf": "{} is not a multiple of {}",
+}
 TYPES = frozenset({"string", "number", "integer", "boolean"})
 
 
@@ -52,7 +61,11 @@ def fault(schema: Mapping[str, Any], value: Any) -> str | None:
     """Why `value` is outside the schema, in words, or None where it is inside."""
     frozen = tuple(sorted((key, _hashable(item)) for key, item in schema.items() if key in ENFORCED))
     error = best_match(_validator(frozen).iter_errors(_exact(value)))
-    return None if error is None else _words(error.message)
+    if error is None:
+        return None
+    if template := _LIMITS.get(str(error.validator)):
+        return Reason(template, error.instance, error.validator_value)
+    return _words(error.message)
 
 
 @lru_cache(maxsize=1_000)

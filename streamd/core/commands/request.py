@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamd.core.commands.definition import Command, Confirm, Risk, Scalar
 from streamd.core.commands.prompts import ELSE
+from streamd.core.commands.reasons import Reason, either
 from streamd.core.events import ConfirmBy
 
 ROLES = ("viewer", "speaker", "operator")  # each may also do what the ones before it may
@@ -68,11 +69,12 @@ def refusal(request: Request, now_ms: int) -> str | None:
     """Why it is not even asked about: by its definition, who said it, and when."""
     safety = request.command.safety
     if safety.risk is Risk.FORBIDDEN:
-        return "this is never done by voice"
+        return Reason("this is never done by voice")
     if not request.speaker.may(safety.roles):
-        return f"only for {' or '.join(safety.roles)}; it was said by a {request.speaker.role}"
+        return Reason("only for {}; it was said by a {}", either(safety.roles), request.speaker.role)
     if now_ms - request.said_ms > safety.max_age_ms:
-        return f"it was said {(now_ms - request.said_ms) / 1000:.1f} s ago, which is too long: say it again"
+        age_s = round((now_ms - request.said_ms) / 1000, 1)
+        return Reason("it was said {} s ago, which is too long: say it again", age_s)
     return None
 
 
@@ -82,4 +84,4 @@ def cooling(request: Request, sent: Mapping[str, int], now_ms: int) -> str | Non
     cooldown_ms = round(request.command.safety.cooldown_s * 1000)
     if sent_ms is None or now_ms - sent_ms >= cooldown_ms:
         return None
-    return f"it was done a moment ago; again in {(sent_ms + cooldown_ms - now_ms) / 1000:.1f} s"
+    return Reason("it was done a moment ago; again in {} s", round((sent_ms + cooldown_ms - now_ms) / 1000, 1))

@@ -11,6 +11,7 @@ from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Match
 from streamd.core.commands.network import Free
+from streamd.core.commands.reasons import Reason
 from streamd.core.tools.schema import SchemaError, shape
 from streamd.core.tools.tool import Tool, ToolCall, ToolDecision
 
@@ -46,7 +47,7 @@ def seconded(decision: Decision, second: ToolDecision | None) -> Decision:
     assert decision.match is not None, "nothing was understood: nothing to agree with"
     if second is None or _says(second.call, decision.match):
         return decision
-    return Decision(Verdict.REJECT, f"a second reading heard {_told(second.call)}", decision.match)
+    return Decision(Verdict.REJECT, Reason("a second reading heard {}", _told(second.call)), decision.match)
 
 
 def _says(call: ToolCall | None, match: Match) -> bool:
@@ -58,7 +59,7 @@ def _says(call: ToolCall | None, match: Match) -> bool:
 
 def _told(call: ToolCall | None) -> str:
     if call is None:
-        return "no command"
+        return Reason("no command")
     values = ", ".join(f"{name} {value}" for name, value in call.arguments.items())
     return call.name + (f" ({values})" if values else "")
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from streamd.core.commands.definition import Scalar
+from streamd.core.commands.reasons import Reason, either
 
 MOST = 1_000  # states; the one that was told longest ago is forgotten
 
@@ -35,9 +36,9 @@ class States:
         for name, wanted in interlock.items():
             allowed = wanted if isinstance(wanted, tuple) else (wanted,)
             if name not in known:
-                return f"interlock: nobody has told {name} lately, and it must be {_either(allowed)}"
+                return Reason("interlock: nobody has told {} lately, and it must be {}", name, _either(allowed))
             if not any(_same(known[name], value) for value in allowed):
-                return f"interlock: {name} is {_shown(known[name])} and must be {_either(allowed)}"
+                return Reason("interlock: {} is {} and must be {}", name, _shown(known[name]), _either(allowed))
         return None
 
 
@@ -55,7 +56,7 @@ def _same(one: Scalar, other: Scalar) -> bool:
 
 
 def _either(values: tuple[Scalar, ...]) -> str:
-    return " or ".join(map(_shown, values))
+    return either(map(_shown, values))
 
 
 def _shown(value: Scalar) -> str:

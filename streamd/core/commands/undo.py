@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from streamd.core.commands.answers import words
 from streamd.core.commands.prompts import undone
+from streamd.core.commands.reasons import Reason
 from streamd.core.commands.request import Request
 
 WITHIN_MS = 60_000  # after it was sent; later nobody is sure what "that" is
@@ -45,11 +46,11 @@ class Past:
     def undo(self, now_ms: int) -> Request | str:
         """What takes the last command back, or why nothing does. Who said so, when and where is still the former's."""
         if self._last is None or now_ms - self._last[1] > WITHIN_MS:
-            return f"no command of the last {WITHIN_MS // 1000} s is known that could be taken back"
+            return Reason("no command of the last {} s is known that could be taken back", WITHIN_MS // 1000)
         request = self._last[0]
         command = request.command
         if command.undo is None:
-            return f"the definition of {command.name} has no undo"
+            return Reason("the definition of {} has no undo", command.name)
         changes = {"name": f"{command.name}.undo", "dispatch": command.undo, "undo": None, "prompt": {}}
         sentence = undone(request.sentence, request.language)
         return replace(request, command=command.model_copy(update=changes), sentence=sentence, sure=False)

@@ -16,6 +16,7 @@ from rapidfuzz.distance import Levenshtein
 
 from streamd.core.commands.grammar import Grammar, Match, Rejection, shown
 from streamd.core.commands.hearing import PRIOR, Comparison, Reading
+from streamd.core.commands.reasons import Reason, either
 from streamd.core.commands.spoken import words
 
 NEAR = 1.0  # nats: what is heard freely, and not much less probable than the command, may object to it
@@ -97,7 +98,7 @@ def weigh(heard: Comparison, grammar: Grammar, language: str, weights: Weights =
     freely = tuple(reading.text.strip() for reading in heard.free)
     meanings = sorted(_meanings(heard, grammar, language), key=lambda meaning: -meaning.score)
     if not meanings:
-        return Weighed(Rejection("no command sounds like this"), sure=False, texts=freely)
+        return Weighed(Rejection(Reason("no command sounds like this")), sure=False, texts=freely)
     best = meanings[0]
     scores = _scores(best, meanings[1:], heard, weights)
     near = tuple(r.text.strip() for r in heard.free if r.log_probability > best.log_probability - NEAR)
@@ -127,12 +128,12 @@ def _is_sure(scores: Scores, weights: Weights) -> bool:
 def _doubt(scores: Scores, meanings: Sequence[_Meaning], weights: Weights) -> str:
     """Why the best meaning is not even asked about."""
     if scores.ending < weights.askable_ending:
-        return f"more was said than “{meanings[0].match.sentence}”"
+        return Reason("more was said than “{}”", meanings[0].match.sentence)
     if len(meanings) > 1 and scores.margin < MUCH:
-        return f"this could be {shown(meanings[0].match)} or {shown(meanings[1].match)}"
+        return Reason("this could be {}", either(shown(meaning.match) for meaning in meanings[:2]))
     if scores.gap > MUCH:
-        return "something else was said"
-    return "it was not understood"
+        return Reason("something else was said")
+    return Reason("it was not understood")
 
 
 def _meanings(heard: Comparison, grammar: Grammar, language: str) -> Iterable[_Meaning]:
