@@ -2,19 +2,23 @@
 
 Both are installed as the module `onnxruntime` and overwrite each other's files, and faster-whisper asks for the one by
 name. So the one is removed whole before the other comes in, and an empty distribution of its name takes its place:
-whatever asks for it is content, and pip does not bring it back.
+whatever asks for it is content, and pip does not bring it back. What was there is copied first, and put back if
+anything fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,8 @@ try:
     providers, version, error = onnxruntime.get_available_providers(), onnxruntime.__version__, None
 except Exception as broken:
     providers, version, error = [], None, f"{type(broken).__name__}: {broken}"
-print(json.dumps({"owners": sorted(set(owners)), "versions": versions, "providers": providers,
+files = [str(file.locate()) for dist in metadata.distributions() if dist.name in versions for file in dist.files or ()]
+print(json.dumps({"files": files, "owners": sorted(set(owners)), "versions": versions, "providers": providers,
                   "version": version, "error": error}))
 """
 
@@ -58,7 +63,31 @@ def main() -> None:
 
 
 def replace(python: Path, wanted: str) -> None:
-    """Leave exactly one ONNX Runtime. Raises ValueError if it does not work then."""
+    """Leave exactly one ONNX Runtime, or everything as it was. Raises ValueError if the one that came does not work."""
+    with kept(python):
+        _replace(python, wanted)
+
+
+@contextlib.contextmanager
+def kept(python: Path) -> Iterator[None]:
+    """Put back what there is now if what follows fails, or is interrupted."""
+    with tempfile.TemporaryDirectory(dir=python.parent.parent) as folder:
+        paths = [Path(file) for file in facts(python)["files"]]
+        copies = {path: Path(folder) / str(number) for number, path in enumerate(paths) if path.is_file()}
+        for path, copy in copies.items():
+            shutil.copy2(path, copy)
+        try:
+            yield
+        except BaseException:
+            pip(python, "uninstall", "--yes", "--quiet", PLAIN, CUDA)
+            for path, copy in copies.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(copy, path)
+            print(f"as it was before: {verdict(facts(python))}", file=sys.stderr)
+            raise
+
+
+def _replace(python: Path, wanted: str) -> None:
     pip(python, "uninstall", "--yes", "--quiet", PLAIN, CUDA)
     pip(python, "install", "--quiet", f"{wanted}[cuda,cudnn]>={OLDEST}" if wanted == CUDA else f"{PLAIN}>={OLDEST}")
     if wanted == CUDA:

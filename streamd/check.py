@@ -29,10 +29,11 @@ from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.listen import Address, sessions
 from streamd.orders import orders
 from streamd.resources import resource
-from streamd.settings import Gemma, Server, Settings, Source, Store
+from streamd.router import Outlook
+from streamd.settings import Server, Settings, Source, Store
 from streamd.sources.decode import check_media
 from streamd.sources.devices import find_device
-from streamd.specs import hearing
+from streamd.specs import hearing, is_gemma_wanted
 from streamd.store import Journal
 from streamd.vad import VoiceActivity
 
@@ -171,8 +172,7 @@ def gemma(settings: Settings) -> Finding:
     except UnavailableError as error:
         if not may_do_without:
             raise
-        nobody_asked = wanted.model == Gemma().model and not (settings.models.directory / wanted.model).exists()
-        state: State = "ok" if nobody_asked else "warn"
+        state: State = "warn" if is_gemma_wanted(settings) else "ok"
         return Finding("gemma", state, f"not used, Whisper hears everything: {error}", (runtime,))
     lost = losses(files)
     told = f"{_at(wanted.model, folder)}, on {names[0].removesuffix('ExecutionProvider')}"
@@ -198,7 +198,7 @@ def sentence(settings: Settings) -> Finding:
     if settings.pipeline.recognise.engine == "scripted":
         return Finding("test sentence", "ok", "not tried: this engine answers from its script")
     demo = _Demo.model_validate_json(resource("demo/demo.json").read_bytes())
-    finals, took_s = _recognise(settings, resource("demo/demo.flac"))
+    finals, took_s, outlook = _recognise(settings, resource("demo/demo.flac"))
     heard = " ".join(final.text for final in finals)
     right, words = _matching(demo.text, heard)
     pace = took_s / _duration_s(resource("demo/demo.flac"))
@@ -206,13 +206,14 @@ def sentence(settings: Settings) -> Finding:
     told = f"{right} of {words} words right by {engines}, {pace:.2f} s of work for a second of sound"
     if right < FEW_WORDS * words:
         raise UnavailableError(f"{told}: are the weights damaged, or not for English? It heard: {heard}")
+    more = (heard, f"live: {outlook.told} ({os.cpu_count()} cores)")
     if pace > SLOW:
-        return Finding("test sentence", "warn", f"{told}: too slow for live captions; take a smaller model", (heard,))
-    return Finding("test sentence", "ok", told, (heard,))
+        return Finding("test sentence", "warn", f"{told}: too slow for live captions; take a smaller model", more)
+    return Finding("test sentence", "warn" if outlook.is_fallback else "ok", told, more)
 
 
-def _recognise(settings: Settings, path: Path) -> tuple[list[Final], float]:
-    """What was heard, and seconds that it took once the model was loaded. Raises what transcribing raises."""
+def _recognise(settings: Settings, path: Path) -> tuple[list[Final], float, Outlook]:
+    """What was heard, in how many seconds once the model was loaded, and who hears. Raises what transcribing raises."""
     outcomes: list[list[Event] | StreamdError] = []
     times: list[float] = []
 
@@ -220,11 +221,11 @@ def _recognise(settings: Settings, path: Path) -> tuple[list[Final], float]:
         outcomes.append(outcome)
         times.append(time.perf_counter())
 
-    daemon.transcribe(settings, [path, path], lambda _path, _heard_ms: None, done)
+    outlook = daemon.transcribe(settings, [path, path], lambda _path, _heard_ms: None, done)
     first = outcomes[0]
     if isinstance(first, StreamdError):
         raise first
-    return [event.body for event in first if isinstance(event.body, Final)], times[1] - times[0]
+    return [event.body for event in first if isinstance(event.body, Final)], times[1] - times[0], outlook
 
 
 def _duration_s(path: Path) -> float:

@@ -24,7 +24,7 @@ from streamd.hub import Hub
 from streamd.metrics import Metrics
 from streamd.orders import Orders, Seconded, orders
 from streamd.resources import resource
-from streamd.router import BYTES_A_SECOND, OnChange, Router
+from streamd.router import BYTES_A_SECOND, OnChange, Outlook, Router
 from streamd.server import serve
 from streamd.session import Session
 from streamd.settings import Settings
@@ -66,15 +66,15 @@ def transcribe(
     paths: Sequence[Path],
     on_progress: Callable[[Path, int], None],
     on_done: Callable[[Path, list[Event] | StreamdError], None],
-) -> None:
-    """Files as quick as the machine can, one after the other with one engine.
+) -> Outlook:
+    """Files as quick as the machine can, one after the other with one engine. Returns which that was at first, and why.
 
     `on_progress` is told the milliseconds of sound that are recognised, `on_done` the finals and gaps, or why there are
     none; it may block. Raises StreamdError if the engine isn't there.
     """
     specs = hearing(settings)
     with _unwrapped():
-        uvloop.run(_transcribe(settings, specs, paths, on_progress, on_done))
+        return uvloop.run(_transcribe(settings, specs, paths, on_progress, on_done))
 
 
 async def _live(
@@ -175,6 +175,7 @@ def _router(
         metrics,
         rules=rules(settings.pipeline.route),
         wish=wanted.wish,
+        without=wanted.without,
         on_change=on_change,
         sample=_sample,
     )
@@ -268,10 +269,11 @@ async def _transcribe(
     paths: Sequence[Path],
     on_progress: Callable[[Path, int], None],
     on_done: Callable[[Path, list[Event] | StreamdError], None],
-) -> None:
+) -> Outlook:
     metrics = Metrics()
     settings = _unhurried(settings)
     async with _router(specs, settings, metrics) as engines:
+        outlook = engines.outlook()
         for path in paths:
             log = Log(settings.session, epoch="file", retain=sys.maxsize)
             session = Session(log, engines.session(settings.session), settings, metrics)
@@ -281,6 +283,7 @@ async def _transcribe(
                 await in_thread(on_done, path, finals)
             except StreamdError as error:
                 await in_thread(on_done, path, error)
+    return outlook
 
 
 async def _recognise(session: Session, source: Source, on_progress: Callable[[int], None]) -> list[Event]:

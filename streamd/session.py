@@ -338,7 +338,8 @@ class Session:
         if self._recogniser.state == "starting":
             return "starting", "the recogniser is loading"
         if self._recogniser.state != "ready":
-            return "degraded", f"the recogniser is {self._recogniser.state}"
+            note = self._recogniser.note
+            return "degraded", f"the recogniser is {self._recogniser.state}" + (f": {note}" if note else "")
         if self._source is None:
             return "idle", self._recogniser.note
         if self._trouble is not None:

@@ -11,7 +11,7 @@ from streamd import models
 from streamd.core.route import Role, Rules
 from streamd.engines.base import EngineSpec
 from streamd.errors import ConfigError, UnavailableError
-from streamd.settings import RecogniseStage, RouteStage, Settings
+from streamd.settings import Gemma, RecogniseStage, RouteStage, Settings
 
 ENGLISH = "en"  # what Whisper translates into
 SECOND_NICENESS = 10  # the second pass takes what the first one leaves
@@ -35,6 +35,7 @@ class Hearing:
     told: str  # which they are, for the user
     models: tuple[str, ...] = ()  # names or folders of their weights
     wish: Role | None = None
+    without: str = ""  # why Gemma does not hear, though there is one that was meant to
 
     @property
     def threads(self) -> int:
@@ -59,10 +60,18 @@ def _best(settings: Settings) -> Hearing:
     """Gemma and Whisper where both are installed, otherwise the one that is."""
     try:
         gemma = _gemma(settings)
-    except UnavailableError:
+    except UnavailableError as error:
         alone = _whisper_alone(settings)
-        return replace(alone, told=f"{alone.told} ({settings.engines.gemma.model} is not installed)")
+        if not is_gemma_wanted(settings):
+            return replace(alone, told=f"{alone.told} ({settings.engines.gemma.model} is not installed)")
+        return replace(alone, told=f"{alone.told} (Gemma can't be used: {error})", without=str(error))
     return _both(settings, gemma)
+
+
+def is_gemma_wanted(settings: Settings) -> bool:
+    """Has somebody put Gemma's weights in place, or set where they are? Captions can do without."""
+    name = settings.engines.gemma.model
+    return name != Gemma().model or (settings.models.directory / name).exists()
 
 
 def _whisper_alone(settings: Settings) -> Hearing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from streamd.config import load
 from streamd.core.events import Event, Final
 from streamd.errors import ConfigError, StreamdError, UnavailableError
 from streamd.resources import resource
+from streamd.router import Outlook
 from streamd.settings import Engines, Gemma, Models, Server, Settings, Source, Store, Tokens, Whisper
 from streamd.sources import Device
 from streamd.store import Journal
@@ -65,6 +67,7 @@ def test_a_machine_that_can_caption(tiny_en: Path) -> None:
     assert verdict(findings) == 0
     assert "words right by whisper tiny.en int8" in findings[5].detail
     assert "country" in findings[5].more[0]
+    assert findings[5].more[1].startswith("live: whisper tiny.en int8 hears everything (")
 
 
 def test_without_a_model_no_sentence_is_tried() -> None:
@@ -216,10 +219,11 @@ def test_two_onnx_runtimes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def heard(monkeypatch: pytest.MonkeyPatch, outcome: str | StreamdError) -> None:
     """Let the engine hear `outcome` in the demonstration."""
 
-    def transcribe(_settings: object, paths: list[Path], _progress: object, done: object) -> None:
+    def transcribe(_settings: object, paths: list[Path], _progress: object, done: object) -> Outlook:
         assert callable(done)
         for path in paths:
             done(path, [final(outcome)] if isinstance(outcome, str) else outcome)
+        return Outlook("gemma takes 0.90 s for a second of sound: e instead of it", is_fallback=True)
 
     monkeypatch.setattr("streamd.daemon.transcribe", transcribe)
 
@@ -237,6 +241,11 @@ def test_a_model_that_hears_something_else(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_machine_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     demo = check._Demo.model_validate_json(resource("demo/demo.json").read_bytes())
     heard(monkeypatch, demo.text)
+    finding = check.sentence(Settings())
+    assert (finding.state, finding.exit_code) == ("warn", 0)
+    assert re.fullmatch(
+        r"live: gemma takes 0\.90 s for a second of sound: e instead of it \(\d+ cores\)", finding.more[1]
+    )
     monkeypatch.setattr(check, "_duration_s", lambda _: 1e-9)
     finding = check.sentence(Settings())
     assert finding.state == "warn"

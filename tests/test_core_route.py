@@ -197,6 +197,8 @@ def test_an_engine_that_has_loaded_takes_over_with_the_next_utterance() -> None:
     session = Session()
     assert session.at(0, short=LOADING) == (L, False)
     assert session.at(1, opening=False, short=READY) == (L, False)
+    assert session.choice is not None
+    assert (session.choice.reason, session.choice.fallback) == (Reason.BACK, True)
     assert session.at(2, opening=True) == (S, True)
 
 

@@ -291,7 +291,7 @@ def test_the_daemon_starts_with_one_engine_where_the_other_does_not_load(
         events = read(running, has_ended)
         said = [event.body for event in events if isinstance(event.body, Final)]
         assert {(final.engine, final.fallback) for final in said} == {("b", True)}
-        told = "b instead of scripted, which failed"
+        told = "b instead of scripted, which failed: the worker exited with code 70 while it loaded the engine"
         read(running, lambda event: isinstance(event.body, Status) and event.body.detail == told)
         assert get(running, "readyz").status_code == 200
 

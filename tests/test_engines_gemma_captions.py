@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_nothing_steers_what_is_shown() -> None:
         assert TOKENS.harmless(shown) == shown
         assert "\n" not in shown
         assert "\N{REPLACEMENT CHARACTER}" not in shown
+        assert not re.search(r"<unused|[<|]\w+[|>]", shown)
+
+
+@pytest.mark.parametrize("spelled", ["<unused7>", "<|turn>", "a<turn|>b"])
+def test_what_looks_like_a_control_token_is_not_shown_however_it_is_spelled(spelled: str) -> None:
+    """Readers' programs, and prompts that it may come into, need not wonder."""
+    tokens = [TOKENS.encode(char)[-1] for char in f" so {spelled} it is".replace(" ", "▁")]
+    assert TOKENS.decode(tokens) == f" so {spelled} it is"
+    words, stops = CAPTIONS._words(tokens, [0.0] * len(tokens))
+    shown = join(words)
+    assert shown in ("so it is", "so ab it is")
+    assert (len(words), stops[-1]) == (len(stops), len(tokens))
 
 
 def test_the_earlier_caption_is_checked_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:

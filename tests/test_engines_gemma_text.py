@@ -56,6 +56,7 @@ def test_no_text_is_taken_for_a_control_token_once_it_is_harmless(parts: list[st
 def test_what_is_left_over_may_not_make_up_a_new_one() -> None:
     assert TOKENS.harmless("<|tu<turn|>rn>hello<|<|turn>turn>") == "hello"
     assert TOKENS.harmless("2 < 3 | 4 > 1") == "2 < 3 | 4 > 1"
+    assert TOKENS.harmless("un<unused7>used [multimodal]it<unused<unused1>2>") == "unused it"
 
 
 def test_control_tokens_and_thoughts_are_not_spoken() -> None:
@@ -63,6 +64,28 @@ def test_control_tokens_and_thoughts_are_not_spoken() -> None:
     tokens = [500, begin, 501, 502, end, 503, IDS["audio"], 504]
     assert [tokens[place] for place in TOKENS.spoken(tokens)] == [500, 503, 504]
     assert TOKENS.spoken([begin, 501, 502]) == []
+
+
+@pytest.mark.parametrize("where", ["in the vocabulary", "added"])
+def test_nothing_but_text_is_spoken(folder: Path, where: str) -> None:
+    """Tokenizers of Gemma add tokens that are not special: unused ones, tags, and also line ends, which are text."""
+    names = ["<unused99>", "[multimodal]", "<table>", "<start_of_turn>", "\n\n", "▁▁"]
+
+    def add(content: dict[str, Any]) -> None:
+        vocabulary = content["model"]["vocab"]
+        free = [number for text, number in vocabulary.items() if text.startswith("<unused")]
+        content["model"]["vocab"] = {text: number for text, number in vocabulary.items() if number not in free}
+        for number, name in zip(free, names, strict=False):
+            content["model"]["vocab"][name] = number
+            token = content["added_tokens"][0] | {"id": number, "content": name, "special": False}
+            if where == "added" or name in names[2:]:
+                content["added_tokens"].append(token)
+
+    change(folder / "tokenizer.json", add)
+    tokens = Tokens(folder)
+    ids = [tokens.id(name) for name in names]
+    assert [names[place] for place in tokens.spoken(ids)] == ["\n\n", "▁▁"]
+    assert [name for name in names if tokens.harmless(name)] == ["\n\n", "▁▁"]
 
 
 @pytest.mark.parametrize("mark", ["<|audio>", "<turn|>", "<bos>"])

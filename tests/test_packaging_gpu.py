@@ -110,12 +110,60 @@ def test_two_at_once_are_named_and_set_right(gpu: ModuleType, python: Path) -> N
     assert gpu.facts(python)["owners"] == [CUDA]
 
 
+@pytest.fixture
+def broken_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on pip finds nothing."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+
+
+@pytest.mark.parametrize("there", [PLAIN, CUDA, "both"])
+def test_where_the_other_one_does_not_come_the_one_that_was_there_stays(
+    gpu: ModuleType, python: Path, there: str, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if there == CUDA:
+        gpu.replace(python, CUDA)
+    elif there == "both":
+        install(python, CUDA)
+    before, files = gpu.facts(python), contents(python)
+    request.getfixturevalue("broken_index")
+    with pytest.raises(subprocess.CalledProcessError):
+        gpu.replace(python, PLAIN if there == CUDA else CUDA)
+    assert gpu.facts(python) == before
+    assert contents(python) == files
+    assert f"as it was before: {gpu.verdict(before)}" in capfd.readouterr().err
+    subprocess.run([python, "-m", "pip", "check"], check=True)
+
+
+@pytest.mark.parametrize("fault", [OSError("no space"), KeyboardInterrupt()])
+def test_half_way_is_no_place_to_stay(
+    gpu: ModuleType, python: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """The one for cards is there already when it happens."""
+
+    def fail(*_: object) -> Path:
+        assert gpu.facts(python)["owners"] == [CUDA]
+        raise fault
+
+    monkeypatch.setattr(gpu, "placeholder", fail)
+    before = gpu.facts(python)
+    with pytest.raises(type(fault)):
+        gpu.replace(python, CUDA)
+    assert gpu.facts(python) == before
+
+
+def contents(python: Path) -> dict[str, bytes]:
+    """Files of whatever is called onnxruntime, byte by byte."""
+    paths = python.parent.parent.rglob("onnxruntime*/**/*")
+    return {str(path): path.read_bytes() for path in paths if path.is_file() and path.suffix != ".pyc"}
+
+
 def test_one_without_its_provider_is_an_error_and_a_broken_one_says_how_to_repair_it(
     gpu: ModuleType, python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(gpu.NEEDED, CUDA, "TensorrtExecutionProvider")
     with pytest.raises(ValueError, match="onnxruntime-gpu was asked for: is this its platform"):
         gpu.replace(python, CUDA)
+    assert gpu.facts(python)["owners"] == [PLAIN]
     next(python.parent.parent.rglob("onnxruntime/__init__.py")).write_text("raise ImportError('libcudart.so.13')")
     broken = gpu.verdict(gpu.facts(python))
     assert "does not load (ImportError: libcudart.so.13); `python packaging/gpu.py --cpu`" in broken

@@ -20,7 +20,7 @@ from streamd.core.route import Role, Rules, State
 from streamd.engines.base import Context, EngineSpec, Hypothesis, HypothesisWord
 from streamd.errors import UnavailableError
 from streamd.metrics import Metrics
-from streamd.router import OnChange, Router
+from streamd.router import OnChange, Outlook, Router
 from streamd.session import Session
 from streamd.settings import EndpointStage, Pipeline, RecogniseStage, Settings
 from streamd.sources import Chunk
@@ -50,7 +50,7 @@ class Engine:
         self.detail = f"loading {name}"
         self.took_s = 0.1
         self.failing = False  # to answer
-        self.missing = False  # to load
+        self.missing = ""  # why it can't be loaded
         self.calls: list[tuple[str, float, str]] = []  # utterance, seconds of sound, what it must begin with
         self.forgotten: list[str] = []
         self.may_answer = asyncio.Event()
@@ -58,14 +58,17 @@ class Engine:
         self._clock = clock
         self._on_change = on_change
 
-    def become(self, state: State) -> None:
-        self.state, self.detail = state, f"{self.name} is {state}"
+    def become(self, state: State, detail: str = "") -> None:
+        self.state, self.detail = (
+            state,
+            detail or ("was killed" if state == "respawning" else f"{self.name} is {state}"),
+        )
         self._on_change(state, self.detail)
 
     async def start(self) -> None:
         if self.missing:
-            self.become("failed")
-            raise UnavailableError(f"there is no {self.name}")
+            self.become("failed", self.missing)
+            raise UnavailableError(self.missing)
         self.become("ready")
 
     async def close(self) -> None:
@@ -160,7 +163,7 @@ async def test_an_engine_that_gives_up_is_replaced_within_the_call() -> None:
     assert (hypothesis.engine, hypothesis.fallback) == ("whisper", True)
     assert pair.long.calls == [("room/1", 2.0, "gemma")]
     assert pair.short.forgotten == ["room/1"]
-    assert pair.route.note == "whisper instead of gemma, which failed"
+    assert pair.route.note == "whisper instead of gemma, which failed: gemma gave up"
     assert (pair.changes, pair.switches("whisper", "failed")) == (before + 1, 1)
     pair.short.failing = False
     assert [(await pair.say(1, seconds)).engine for seconds in (3, 4)] == ["whisper"] * 2
@@ -180,7 +183,8 @@ async def test_nobody_answers() -> None:
         await pair.say(1)
     pair.short.become("failed")
     pair.long.become("failed")
-    assert (pair.route.name, pair.route.state, pair.route.note) == ("gemma", "failed", None)
+    assert (pair.route.name, pair.route.state) == ("gemma", "failed")
+    assert pair.route.note == "gemma is failed; whisper is failed"
     with pytest.raises(EngineFailed, match="gemma is failed; whisper is failed"):
         await pair.say(1)
     pair.long.failing = False
@@ -194,7 +198,7 @@ async def test_a_call_is_moved_away_from_a_worker_that_is_gone() -> None:
     call = asyncio.create_task(pair.say(1))
     await until(lambda: bool(pair.short.calls))
     pair.short.become("respawning")
-    assert pair.route.note == "whisper until gemma is steady again"
+    assert pair.route.note == "whisper until gemma is steady again: its worker was killed"
     hypothesis = await call
     assert (hypothesis.engine, hypothesis.fallback, pair.switches("whisper", "lost")) == ("whisper", True, 1)
 
@@ -281,7 +285,7 @@ async def test_who_waits_for_finals_is_not_kept_waiting() -> None:
     assert (await pair.say(1, 3, waiting=1)).engine == "whisper"
 
 
-async def test_an_engine_is_measured_when_it_has_loaded() -> None:
+async def test_an_engine_is_measured_when_it_has_loaded(caplog: pytest.LogCaptureFixture) -> None:
     pair = Pair(sample=lambda: 3 * SECOND)
     pair.short.took_s = 0.8
     pair.short.may_answer.clear()
@@ -292,9 +296,72 @@ async def test_an_engine_is_measured_when_it_has_loaded() -> None:
     pair.short.may_answer.set()
     await start
     assert pair.short.calls == [("sample", seconds, "") for seconds in (1.0, 2.0, 3.0)]
+    assert pair.route.note == "whisper instead of gemma, which can't keep up"  # before anybody says anything more
+    assert "gemma takes 0.83 s for a second of sound: whisper instead of gemma, which can't keep up" in caplog.text
     pair.clock.now_s += 1_000.0
     assert (await pair.say(2)).engine == "whisper"
-    assert pair.route.note == "whisper instead of gemma, which can't keep up"
+    assert pair.router.outlook().is_fallback
+
+
+async def test_readers_are_not_told_of_loading_once_it_is_over() -> None:
+    pair = Pair(sample=lambda: SECOND)
+    await pair.long.start()
+    await pair.say(1)
+    assert pair.route.note == "whisper until gemma has loaded"
+    await pair.router.start()
+    assert pair.route.note == "whisper until gemma takes over"
+    assert pair.router.outlook().told == "gemma takes 0.10 s for a second of sound: gemma hears short utterances"
+    assert (await pair.say(2)).engine == "gemma"
+
+
+@pytest.mark.parametrize("why", ["onnx/a.onnx is cut short", "x" * 1_000, "first\nsecond"])
+async def test_who_has_spoken_is_told_why_an_engine_did_not_load(why: str) -> None:
+    pair = Pair()
+    pair.short.missing = why
+    await pair.long.start()
+    await pair.say(1)
+    await pair.router.start()
+    note = pair.route.note
+    assert note is not None
+    told = note.removeprefix("whisper instead of gemma, which failed: ")
+    assert why.startswith(told.removesuffix("…"))
+    assert 5 <= len(told) <= 160
+    assert "\n" not in note
+
+
+async def test_an_engine_that_was_wanted_and_can_not_even_be_tried_is_told_of() -> None:
+    pair = await started(L, without="model.onnx is cut short")
+    assert pair.route.note == "whisper hears everything: model.onnx is cut short"
+    assert (await pair.say(1)).fallback
+    assert pair.router.outlook() == Outlook("whisper hears everything: model.onnx is cut short", is_fallback=True)
+
+
+async def test_an_engine_that_the_pipeline_names_must_load() -> None:
+    pair = Pair(wish=S)
+    pair.short.missing = "there is no gemma"
+    with pytest.raises(UnavailableError, match=r"^there is no gemma$"):
+        async with pair.router:
+            pass
+    assert (pair.short.state, pair.long.state) == ("closed", "closed")
+    pair = Pair(wish=S)
+    pair.long.missing = "there is no whisper"
+    async with pair.router:
+        assert (await pair.say(1)).engine == "gemma"
+
+
+async def test_why_another_engine_hears_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "streamd.router")
+    pair = await started()
+    await pair.say(1)
+    assert caplog.messages == []
+    pair.short.become("respawning")
+    for second in (2, 3):
+        await pair.say(1, second)
+    note = "whisper until gemma is steady again: its worker was killed"
+    assert caplog.messages == [f"engine session=room: {note}"]
+    pair.short.become("failed")
+    await pair.say(1, 4)
+    assert caplog.messages[1:] == ["engine session=room: whisper instead of gemma, which failed: gemma is failed"]
 
 
 async def test_an_engine_that_fails_its_sample_has_yet_to_prove_itself() -> None:
@@ -310,7 +377,7 @@ async def test_an_engine_that_fails_its_sample_has_yet_to_prove_itself() -> None
 async def test_the_daemon_starts_with_what_can_be_loaded(caplog: pytest.LogCaptureFixture) -> None:
     for missing, other in ((S, "whisper"), (L, "gemma")):
         pair = Pair()
-        pair.engines[missing].missing = True
+        pair.engines[missing].missing = f"there is no {pair.engines[missing].name}"
         await pair.router.start()
         assert f"{other} hears everything: there is no {pair.engines[missing].name}" in caplog.text
         assert (pair.router.state, pair.router.name) == ("ready", other)
@@ -320,11 +387,11 @@ async def test_the_daemon_starts_with_what_can_be_loaded(caplog: pytest.LogCaptu
 
 async def test_nothing_can_be_loaded() -> None:
     pair = Pair()
-    pair.short.missing = pair.long.missing = True
+    pair.short.missing, pair.long.missing = "there is no gemma", "there is no whisper"
     with pytest.raises(UnavailableError, match="there is no whisper; there is no gemma"):
         await pair.router.start()
     alone = Pair(L)
-    alone.long.missing = True
+    alone.long.missing = "there is no whisper"
     with pytest.raises(UnavailableError, match=r"^there is no whisper$"):
         await alone.router.start()
 
@@ -496,8 +563,10 @@ async def test_an_engine_whose_workers_are_killed_is_replaced_in_the_middle(monk
         assert (final.engine, final.fallback) == ("b", True)
         assert stage.is_whole(final)
         assert re.match(r"(a\d+ )+(b\d+ ?)+$", final.text)
-        assert ("b", "b until a is steady again") in stage.announcements
-        assert ("b", "b instead of a, which failed") in stage.announcements
+        assert ("b", "b until a is steady again: its worker was killed by SIGKILL") in stage.announcements
+        assert any(
+            "b instead of a, which failed: engine a failed 2 times" in (note or "") for _, note in stage.announcements
+        )
         assert gaps(stage.session.log) == []
         await until(lambda: stage.hosts["a"].state == "ready")
         await stage.session.hear(Speaker(stage, 4))
@@ -526,7 +595,7 @@ async def test_an_engine_that_dies_while_it_loads_leaves_everything_to_the_other
         await stage.session.hear(Speaker(stage, 4))
         (final,) = finals(stage.session.log)
     assert (final.engine, final.fallback) == ("b", True)
-    assert stage.announcements[-1][1] in (None, "b instead of scripted, which failed")
+    assert "b instead of scripted, which failed: the worker" in (stage.announcements[-1][1] or "")
 
 
 @pytest.mark.model

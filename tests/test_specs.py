@@ -12,6 +12,7 @@ from streamd.errors import ConfigError, UnavailableError
 from streamd.settings import (
     Engines,
     Gemma,
+    Models,
     Pipeline,
     RecogniseStage,
     ReviseStage,
@@ -98,7 +99,14 @@ def test_whisper_helps_gemma_out_where_it_is_installed(engine: str, tiny_en: Pat
 def test_without_gemma_whisper_hears_unless_gemma_is_asked_for(tiny_en: Path, tmp_path: Path) -> None:
     wanted = hearing(both(tmp_path, gemma=False, whisper=tiny_en))
     assert (list(wanted.specs), wanted.models) == ([Role.LONG], (str(tiny_en),))
-    assert wanted.told == f"whisper {tiny_en} ({tmp_path / 'no-gemma'} is not installed)"
+    assert wanted.told.startswith(f"whisper {tiny_en} (Gemma can't be used: ")
+    assert str(tmp_path / "no-gemma") in wanted.without
+    unset = Settings(engines=Engines(whisper=Whisper(model=str(tiny_en))), models=Models(directory=tmp_path))
+    nobody_asked = hearing(unset)
+    assert nobody_asked.told == f"whisper {tiny_en} (gemma-4-E4B-it-q4 is not installed)"
+    assert nobody_asked.without == ""
+    (tmp_path / "gemma-4-E4B-it-q4").mkdir()  # somebody has put it there
+    assert "is missing" in hearing(unset).without
     with pytest.raises(UnavailableError, match="no-gemma"):
         hearing(both(tmp_path, gemma=False, whisper=tiny_en, engine="gemma"))
 

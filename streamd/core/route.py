@@ -83,9 +83,10 @@ class Reason(Enum):
     LOADING = "loading"  # the other one has not loaded yet
     LOST = "lost"  # the other one ended and is started again, or has yet to prove itself
     FAILED = "failed"  # the other one does not come back, or gave no answer
+    BACK = "back"  # the other one can hear again, and does so soon
 
 
-FAULTS = frozenset({Reason.SLOW, Reason.LOADING, Reason.LOST, Reason.FAILED})
+FAULTS = frozenset({Reason.SLOW, Reason.LOADING, Reason.LOST, Reason.FAILED, Reason.BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def choose(facts: Facts, last: Choice | None, rules: Rules) -> Choice:
         return Choice(role, reason, last.since_s, fresh)
     if _must_leave(last.role, facts, last, rules) or _may_leave(facts, last, rules):
         return Choice(role, reason, facts.now_s, fresh=True)
-    return replace(last, fresh=fresh)
+    return replace(last, reason=Reason.BACK if last.fallback else last.reason, fresh=fresh)
 
 
 def condition(role: Role, facts: Facts, last: Choice | None, rules: Rules) -> Condition:

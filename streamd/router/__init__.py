@@ -6,10 +6,10 @@ middle hears it from its start, with the words that were shown for good as the b
 
 from __future__ import annotations
 
-from streamd.router.engines import BYTES_A_SECOND, Engines, Host, OnChange
+from streamd.router.engines import BYTES_A_SECOND, Engines, Host, OnChange, Outlook
 from streamd.router.route import Route
 
-__all__ = ["BYTES_A_SECOND", "Host", "OnChange", "Route", "Router"]
+__all__ = ["BYTES_A_SECOND", "Host", "OnChange", "Outlook", "Route", "Router"]
 
 
 class Router(Engines):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from streamd.bridge import EngineFailed
 from streamd.core.route import Choice, Facts, Role, State, Talk, choose
 from streamd.engines.base import Context, Hypothesis
-from streamd.router.engines import BYTES_A_SECOND, Engines
+from streamd.router.engines import BYTES_A_SECOND, Engines, shortened
 
 
 class Route:
@@ -41,9 +41,11 @@ class Route:
 
     @property
     def note(self) -> str | None:
-        """Why it is this engine, where that is news or not as it should be."""
+        """Why it is this engine, or none, where that is news or not as it should be."""
         choice = self._choice
-        if choice.role is None or not (choice.fresh or choice.fallback):
+        if self.state in ("respawning", "failed") or choice.role is None:
+            return shortened(self._why({}))
+        if not (choice.fresh or self._helps_out(choice)):
             return None
         return self._engines.note(choice.role, choice.reason)
 
@@ -69,11 +71,11 @@ class Route:
                     choice.role, utterance_id, pcm, last, context, may_move=choice.role not in moved
                 )
             except EngineFailed as error:
-                self._engines.vitals[choice.role].failed(self._engines.clock())
+                self._engines.failed(choice.role, error)
                 unanswered[choice.role] = error
                 continue
             if hypothesis is not None:
-                return replace(hypothesis, fallback=choice.fallback)
+                return replace(hypothesis, fallback=self._helps_out(choice))
             moved.add(choice.role)
 
     async def forget(self, utterance_id: str) -> None:
@@ -97,6 +99,10 @@ class Route:
     def _choice(self) -> Choice:
         return self._last or choose(self._facts(opening=True), None, self._engines.rules)
 
+    def _helps_out(self, choice: Choice) -> bool:
+        """Is it another engine than the one that should hear?"""
+        return choice.fallback or bool(self._engines.without)
+
     def _facts(self, waiting: int = 0, unanswered: frozenset[Role] = frozenset(), *, opening: bool = False) -> Facts:
         now_s = self._engines.clock()
         return Facts(
@@ -119,8 +125,9 @@ class Route:
         if before and before.role and choice.role and before.role is not choice.role:
             self._heard_bytes = 0
             self._left.add((before.role, self._utterance))
-            note = self._engines.note(choice.role, choice.reason)
-            self._engines.switched(self._session, choice.role, choice.reason, note)
+            self._engines.switched(self._session, choice.role, choice.reason)
+        elif choice.role and self._helps_out(choice) and (before is None or before.reason is not choice.reason):
+            self._engines.tell(self._session, choice.role, choice.reason)
         return choice
 
     async def _tidy(self) -> None:

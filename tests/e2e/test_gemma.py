@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streamd.core.audio import SAMPLE_RATE
-from streamd.core.events import Final, Gap, Partial
+from streamd.core.events import Final, Gap, Partial, Status
 from tests.e2e.clients import Speaker, reading, speaking
 from tests.e2e.daemon import WHOLE, Daemon, streamd
 from tests.gemma_data import MODEL
@@ -89,7 +90,62 @@ async def test_a_worker_that_is_killed_costs_nothing_but_time(daemon: Daemon) ->
     assert daemon.workers() != [worker]
 
 
-def test_a_folder_without_a_graph_ends_the_start_with_its_name(tmp_path: Path) -> None:
-    done = streamd(tmp_path, "transcribe", recording("jfk").path, *GEMMA, "--set", f"engines.gemma.model={tmp_path}")
-    assert done.returncode == 69
-    assert "config.json is missing" in done.stderr
+# Damage: how it is found out makes no difference ----------------------------------------------------------------------
+
+
+def no_graph(folder: Path) -> str:
+    (folder / "onnx" / "embed_tokens.onnx").unlink()
+    return "a graph embed_tokens is missing"
+
+
+def cut_short(folder: Path) -> str:
+    os.truncate(folder / "onnx" / "decoder_model_merged.onnx_data", 1_000)
+    return "decoder_model_merged.onnx_data is cut short"
+
+
+def not_a_graph(folder: Path) -> str:
+    """Of the right size: only loading shows it."""
+    graph = folder / "onnx" / "decoder_model_merged.onnx"
+    graph.write_bytes(bytes(graph.stat().st_size))
+    return "decoder_model_merged.onnx does not load"
+
+
+def too_large(folder: Path) -> str:
+    """Larger than any memory, and mostly holes."""
+    os.truncate(folder / "onnx" / "embed_tokens.onnx_data", 1 << 40)
+    return "GB of memory"
+
+
+def damaged(folder: Path, damage: Callable[[Path], str]) -> tuple[Path, str]:
+    shutil.copytree(MODEL, folder)
+    (folder / "manifest.json").unlink()
+    return folder, damage(folder)
+
+
+@pytest.mark.parametrize("damage", [no_graph, cut_short, not_a_graph, too_large])
+def test_a_gemma_that_is_asked_for_by_name_must_load(
+    tmp_path: Path, tiny_en: Path, damage: Callable[[Path], str]
+) -> None:
+    folder, complaint = damaged(tmp_path / "damaged", damage)
+    sets = ("--set", f"engines.gemma.model={folder}", "--set", f"engines.whisper.model={tiny_en}")
+    done = streamd(tmp_path, "transcribe", recording("jfk").path, *GEMMA, *sets)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("damage", [cut_short, too_large])
+async def test_otherwise_whisper_hears_and_readers_are_told_why(
+    tmp_path: Path, tiny_en: Path, damage: Callable[[Path], str]
+) -> None:
+    folder, complaint = damaged(tmp_path / "damaged", damage)
+    sets = ("--set", f"engines.gemma.model={folder}", "--set", "pipeline.recognise.language=en")
+    with Daemon(tmp_path, "--source", "none", *sets, *WHOLE, model=tiny_en) as daemon:
+        daemon.start()
+        async with speaking(daemon, "talk") as speaker:
+            await speaker.say(SPEECH + PAUSE)
+            await speaker.until(lambda: any(complaint in (status.detail or "") for status in speaker.bodies(Status)))
+            await speaker.end()
+        (told,) = daemon.get("/v1/sessions").json()["sessions"][-1:]
+    assert "country" in " ".join(final.text for final in speaker.finals)
+    assert {final.fallback for final in speaker.finals} == {True}
+    assert complaint in told["detail"]

@@ -102,7 +102,8 @@ async def test_whisper_goes_on_when_gemma_s_worker_is_killed_and_gemma_comes_bac
     async with speaking(room, "killed") as speaker:
         await say(room, "killed", speaker, range(3))
         os.kill(worker, signal.SIGKILL)
-        await speaker.until(lambda: (WHISPER, f"{WHISPER} until {GEMMA} is steady again") in announced(speaker))
+        why = f"{WHISPER} until {GEMMA} is steady again: its worker was killed by SIGKILL"
+        await speaker.until(lambda: (WHISPER, why) in announced(speaker))
         await say(room, "killed", speaker, range(3, 11))
         await speaker.end()
     assert (WHISPER, True) in heard(speaker)

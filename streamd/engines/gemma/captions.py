@@ -155,7 +155,7 @@ class Captions:
         said = _without_loop(tokens[start:])
         places = [start + place for place in self._tokens.spoken(said)]
         spans = [
-            (_shown(span.text), places[span.start : span.stop])
+            (self._tokens.harmless(_shown(span.text)), places[span.start : span.stop])
             for span in words([tokens[place] for place in places], self._tokens.decode)
         ]
         found = [(text, own) for text, own in spans if text.strip()]

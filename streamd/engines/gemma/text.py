@@ -27,6 +27,11 @@ MARKS = {
 STOPS = ("<eos>", "<turn|>", "<|tool_response>")
 """What ends the model's turn (generation_config.json of E2B and E4B); a tool's answer is not the model's to write."""
 
+SPACES = "\n\t ▁"
+
+_UNUSED = re.compile(r"<unused\d+>|\[multimodal\]")
+"""Tokens without a meaning: some tokenizers add them to the vocabulary, in others they are a part of it."""
+
 _THOUGHT = ("<|channel>", "<channel|>")
 
 
@@ -49,8 +54,10 @@ class Tokens:
         self._file = folder / "tokenizer.json"
         self._tokenizer = _open(self._file)
         added = self._tokenizer.get_added_tokens_decoder()
-        self._controls = frozenset(number for number, token in added.items() if _is_control(token.content))
-        self._control_text = re.compile("|".join(re.escape(added[number].content) for number in self._controls) or "$^")
+        controls = {number: token.content for number, token in added.items() if token.content.strip(SPACES)}
+        unused = {number for text, number in self._tokenizer.get_vocab().items() if _UNUSED.fullmatch(text)}
+        self._controls = frozenset(controls.keys() | unused)
+        self._control_text = re.compile("|".join([*map(re.escape, controls.values()), _UNUSED.pattern]))
         self.marks = Marks(**{field: self.id(text) for field, text in MARKS.items()})
         self.stops = frozenset(self.id(text) for text in STOPS if self._tokenizer.token_to_id(text) is not None)
         _compare(folder / "config.json", self.marks, self.size)
@@ -81,6 +88,7 @@ class Tokens:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
     def is_control(self, token: int) -> bool:
+        """Is this no text? Whatever was added to the vocabulary is none, but for spaces and line ends."""
         return token in self._controls
 
     def spoken(self, tokens: Sequence[int]) -> list[int]:
@@ -117,11 +125,6 @@ def _table(file: Path, content: bytes) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UnavailableError(f"{file} is no JSON object; {remedy(file)}")
     return table
-
-
-def _is_control(text: str) -> bool:
-    """Is this a token that steers, rather than one of the added spaces, line ends and HTML tags?"""
-    return text.startswith("<|") or text.endswith("|>") or text in ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 
 
 def _compare(file: Path, marks: Marks, size: int) -> None:
