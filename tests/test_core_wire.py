@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import json
-import string
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamd.core.commands.definition import Scalar
 from streamd.core.events import Body, Ended, Event, Final, Partial, Status, Welcome
 from streamd.core.log import Log
 from streamd.core.wire import (
     PIECE_BYTES,
     REASON_BYTES,
     Answer,
-    AudioRequest,
-    BadRequest,
     Close,
     CloseCode,
-    CommandRequest,
-    EventsRequest,
     Expect,
     IngestWire,
-    PageRequest,
     ProtocolViolation,
     ReaderWire,
-    StatesRequest,
-    TranscriptRequest,
-    VocabularyRequest,
+    Tell,
     clip,
-    parse_request,
 )
 from tests.bodies import BODIES
-
-Query = list[tuple[str, str]]
 
 
 def partial(rev: int, utterance: int = 1) -> Partial:
@@ -51,79 +40,6 @@ def filled(*bodies: Body, at_ms: int = 1_000) -> Log:
     for body in bodies:
         log.append(body, at_ms)
     return log
-
-
-# Requests
-
-
-def test_an_address_says_what_is_wanted() -> None:
-    assert parse_request("/v1/sessions/room-1/events", []) == EventsRequest(session="room-1")
-    assert parse_request(
-        "/v1/sessions/a/events", [("after", "0"), ("epoch", "e"), ("token", "secret")]
-    ) == EventsRequest(session="a", after=0, epoch="e", token="secret")
-    assert parse_request("/v1/sessions/a/audio", []) == AudioRequest(
-        session="a", rate=16_000, format="s16le", events=True, takeover=False
-    )
-    query = [("rate", "48000"), ("format", "f32le"), ("events", "0"), ("takeover", "1")]
-    request = parse_request("/v1/sessions/a/audio", query)
-    assert isinstance(request, AudioRequest)
-    assert (request.rate, request.format, request.events, request.takeover) == (48_000, "f32le", False, True)
-    assert parse_request("/v1/sessions/a/transcript.vtt", []) == TranscriptRequest(session="a", format="vtt")
-    assert parse_request("/overlay", [("size", "40"), ("token", "t")]) == PageRequest(path="/overlay", token="t")
-    assert parse_request("/v1/sessions", []) == PageRequest(path="/v1/sessions")
-
-
-@pytest.mark.parametrize(
-    ("path", "query", "reason"),
-    [
-        ("events", [("after", "-1")], "after='-1': should be greater than or equal to 0"),
-        ("events", [("after", "soon")], "after='soon': should be a valid integer"),
-        ("events", [("after", "")], "after=''"),
-        ("events", [("after", str(2**63))], "after="),
-        ("events", [("since", "1")], "unknown parameter 'since'; there are: after, epoch, token"),
-        ("events", [("after", "1"), ("after", "2")], "'after' is given more than once"),
-        ("events", [("session", "other")], "unknown parameter 'session'"),
-        ("audio", [("rate", "7999")], "rate='7999': should be greater than or equal to 8000"),
-        ("audio", [("rate", "48001")], "rate='48001': should be less than or equal to 48000"),
-        ("audio", [("rate", "9" * 5_000)], "rate='9999"),
-        ("audio", [("format", "mp3")], "format='mp3': should be 's16le' or 'f32le'"),
-        ("audio", [("events", "yes")], "events='yes': must be 0 or 1"),
-        ("audio", [("takeover", "2")], "takeover='2': must be 0 or 1"),
-        ("transcript.doc", [], "format='doc': should be 'txt', 'srt', 'vtt' or 'jsonl'"),
-        ("transcript.txt", [("format", "srt")], "unknown parameter 'format'"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_with_a_reason(path: str, query: Query, reason: str) -> None:
-    with pytest.raises(BadRequest) as refused:
-        parse_request(f"/v1/sessions/room/{path}", query)
-    assert reason in str(refused.value)
-    assert len(str(refused.value)) < 200
-
-
-@pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a\n", "ä", "a" * 65])
-def test_bad_names_are_refused(name: str) -> None:
-    with pytest.raises(BadRequest, match="1 to 64 letters, digits"):
-        parse_request(f"/v1/sessions/{name}/events", [])
-
-
-@given(st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64))
-def test_a_name_is_taken_as_it_is_or_refused(name: str) -> None:
-    if name[0] in "._-":
-        with pytest.raises(BadRequest):
-            parse_request(f"/v1/sessions/{name}/audio", [])
-    else:
-        assert parse_request(f"/v1/sessions/{name}/audio", []) == AudioRequest(session=name)
-
-
-@given(st.text(), st.lists(st.tuples(st.text(), st.text())))
-def test_no_address_does_anything_but_parse_or_be_refused(path: str, query: Query) -> None:
-    for address in (path, f"/v1/sessions/a/{path}", "/v1/sessions/a/events", f"/v1/sessions/{path}/audio"):
-        with suppress(BadRequest):
-            assert parse_request(address, query)
-
-
-def test_a_token_is_not_shown() -> None:
-    assert "secret" not in repr(parse_request("/v1/sessions/a/events", [("token", "secret")]))
 
 
 # Closing
@@ -215,8 +131,8 @@ def test_lag_does_not_count_what_happened_before_the_reader_came() -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("{}", "type 'None' is not known here, only vocabulary, confirm and deny"),
-        ('{"type": "end"}', "type 'end' is not known here, only vocabulary, confirm and deny"),
+        ("{}", "type 'None' is not known here, only vocabulary, confirm, deny and states"),
+        ('{"type": "end"}', "type 'end' is not known here, only vocabulary, confirm, deny and states"),
         (b"\0\0", "readers send no sound; it goes to the address …/audio"),
         ("", 'a text message must be a JSON object, such as {"type": "end"}'),
     ],
@@ -257,17 +173,6 @@ def test_a_vocabulary_that_is_none_breaks_the_protocol(
     assert violation.value.reason.startswith(reason)
 
 
-def test_a_vocabulary_has_an_address() -> None:
-    path = "/v1/sessions/room/vocabulary"
-    assert parse_request(path, []) == VocabularyRequest(session="room")
-    request = parse_request(path, [("term", "Lasecki"), ("token", "t"), ("term", "CTranslate2")])
-    assert request == VocabularyRequest(session="room", terms=("Lasecki", "CTranslate2"), token="t")
-    with pytest.raises(BadRequest, match="terms: '!' is no term"):
-        parse_request(path, [("term", "!")])
-    with pytest.raises(BadRequest, match="unknown parameter 'terms'"):
-        parse_request(path, [("terms", "Lasecki")])
-
-
 @pytest.mark.parametrize(
     ("message", "answer"),
     [
@@ -280,6 +185,18 @@ def test_readers_answer_questions(message: str, answer: Answer) -> None:
     assert ReaderWire(Log("room", "e1"), 0).receive(message) == answer
 
 
+def test_readers_tell_how_the_plant_is() -> None:
+    message = '{"type": "states", "values": {"guard_closed": true, "mode": "auto", "bar": 2.5, "strokes": 3}}'
+    values: dict[str, Scalar] = {"guard_closed": True, "mode": "auto", "bar": 2.5, "strokes": 3}
+    assert ReaderWire(Log("room", "e1"), 0).receive(message) == Tell(values)
+
+
+@pytest.mark.parametrize("values", ["", ', "values": 5', ', "values": {"guard": null}', ', "values": {"guard": [1]}'])
+def test_states_that_are_none_break_the_protocol(values: str) -> None:
+    with pytest.raises(ProtocolViolation, match="values must be names with"):
+        ReaderWire(Log("room", "e1"), 0).receive(f'{{"type": "states"{values}}}')
+
+
 @pytest.mark.parametrize(
     "message",
     ['{"type": "confirm"}', '{"type": "deny", "command_id": 7}', '{"type": "confirm", "command_id": "a", "word": 1}'],
@@ -287,20 +204,6 @@ def test_readers_answer_questions(message: str, answer: Answer) -> None:
 def test_an_answer_that_is_none_breaks_the_protocol(message: str) -> None:
     with pytest.raises(ProtocolViolation, match="an answer is"):
         ReaderWire(Log("room", "e1"), 0).receive(message)
-
-
-def test_answers_and_states_have_addresses() -> None:
-    path = "/v1/sessions/room/commands/a-7"
-    assert parse_request(f"{path}/confirm", [("word", "amber")]) == CommandRequest(
-        session="room", command_id="a-7", answer="confirm", word="amber"
-    )
-    assert parse_request(f"{path}/deny", [("token", "t")]) == CommandRequest(
-        session="room", command_id="a-7", answer="deny", token="t"
-    )
-    with pytest.raises(BadRequest, match="answer='maybe'"):
-        parse_request(f"{path}/maybe", [])
-    states = parse_request("/v1/states", [("guard", "closed"), ("token", "t")])
-    assert states == StatesRequest(values=(("guard", "closed"),), token="t")
 
 
 # Speakers

@@ -333,6 +333,22 @@ async def test_a_question_is_answered_over_the_socket() -> None:
     assert len(room.answers) == 3
 
 
+async def test_operators_tell_how_the_plant_is_over_the_socket() -> None:
+    hub = PlayedHub("room")
+    hub.plant = {}
+    tell = '{"type": "states", "values": {"guard_closed": true}}'
+    async with served(hub, tokens={"speaker": ("speaker-secret",), "operator": ("operator-secret",)}) as client:
+        async with client.events(query="?token=operator-secret") as socket:
+            await socket.send(tell)
+            await until(lambda: hub.plant == {"guard_closed": True})
+            hub.plant = None
+            await socket.send(tell)
+            assert await closed(socket) == (1008, "this daemon takes no commands, so nobody asks for states")
+        async with client.events(query="?token=speaker-secret") as socket:
+            await socket.send(tell)
+            assert await closed(socket) == (1008, "forbidden: this needs the token of a operator")
+
+
 async def test_the_session_is_told_what_was_delivered() -> None:
     hub = PlayedHub("room")
     hub["room"].append(final(1))

@@ -16,13 +16,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from streamd.bridge import in_thread
-from streamd.core.commands.machine import NoAnswer
-from streamd.core.commands.states import parse
-from streamd.core.events import Event
-from streamd.core.subtitle import Format, render
-from streamd.core.view import fold
-from streamd.core.wire import (
-    Answer,
+from streamd.core.addresses import (
     BadRequest,
     CommandRequest,
     PageRequest,
@@ -32,6 +26,12 @@ from streamd.core.wire import (
     VocabularyRequest,
     parse_request,
 )
+from streamd.core.commands.machine import NoAnswer
+from streamd.core.commands.states import parse
+from streamd.core.events import Event
+from streamd.core.subtitle import Format, render
+from streamd.core.view import fold
+from streamd.core.wire import Answer
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role
 from streamd.server.hub import Hub, SessionLimit

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from streamd.core.addresses import AudioRequest
 from streamd.core.commands.request import Person
-from streamd.core.wire import AudioRequest, Close, CloseCode, Expect, IngestWire
+from streamd.core.wire import Close, CloseCode, Expect, IngestWire
 from streamd.server.hub import Hub, Session, SourceBusy
 from streamd.server.relay import Relay, cancel, expect, first
 from streamd.sources.socket import SocketSource

@@ -11,9 +11,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from streamd import __version__
+from streamd.core.addresses import AudioRequest, EventsRequest, Request
 from streamd.core.commands.machine import NoAnswer
 from streamd.core.commands.request import Person
-from streamd.core.wire import Answer, AudioRequest, Close, CloseCode, EventsRequest, ReaderWire, Request
+from streamd.core.wire import Answer, Close, CloseCode, Expect, ProtocolViolation, ReaderWire, Tell
 from streamd.metrics import Metrics
 from streamd.server.access import Access, Refused, Role
 from streamd.server.http import no_session, read_target
@@ -96,14 +97,19 @@ class Sockets:
         """Do what a reader asks for, if it may do more than read, until it is gone."""
         async for message in socket:
             asked = wire.receive(message)
-            if isinstance(asked, Answer):
-                try:
-                    session.answer(asked, self._check_role(socket, request, Role.OPERATOR))
-                except NoAnswer as refused:  # what the question has become is in the log
-                    _log.info("an answer to %s does not count: %s", asked.command_id, refused)
-                continue
-            self._check_role(socket, request, Role.SPEAKER)
-            await expect(self._hub, session.name, asked)
+            match asked:
+                case Answer():
+                    try:
+                        session.answer(asked, self._check_role(socket, request, Role.OPERATOR))
+                    except NoAnswer as refused:  # what the question has become is in the log
+                        _log.info("an answer to %s does not count: %s", asked.command_id, refused)
+                case Tell(states=states):
+                    self._check_role(socket, request, Role.OPERATOR)
+                    if self._hub.states(states) is None:
+                        raise ProtocolViolation("this daemon takes no commands, so nobody asks for states")
+                case Expect():
+                    self._check_role(socket, request, Role.SPEAKER)
+                    await expect(self._hub, session.name, asked)
 
     async def _speak(self, socket: ServerConnection, request: AudioRequest, speaker: Person) -> None:
         session = await self._hub.get(request.session) or await self._hub.open(request.session)
