@@ -131,6 +131,16 @@ def test_more_may_be_committed_than_was_said_in_a_part_of_the_sound() -> None:
     assert CAPTIONS.write_ahead(SPEECH, TRANSCRIBE, NOTHING, "Something else altogether") is None
 
 
+@pytest.mark.parametrize("frames", [0, 25])
+def test_the_model_is_not_asked_about_what_can_not_be_heard(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    read = passes(monkeypatch)
+    silence = Sound(SPEECH.cache, np.full(frames, -6.9, np.float32))
+    caption = CAPTIONS.write(silence, TRANSCRIBE, FREE, "So it is.")
+    assert (join(caption.words), caption.tokens) == ("So it is.", FREE.tokens)
+    assert CAPTIONS.write_ahead(silence, TRANSCRIBE, NOTHING, "So it is.") == NOTHING
+    assert read == []
+
+
 @pytest.mark.parametrize("committed", ["Go forward", "Transcribe the", "Grüß Gott, Žižek.", "你好", "…", "<turn|> now"])
 def test_the_model_is_made_to_go_on_from_what_was_shown_for_good(committed: str) -> None:
     caption = CAPTIONS.write(SPEECH, TRANSCRIBE, FREE, committed)

@@ -22,6 +22,10 @@ TOKENS_PER_S = 12.0  # more than anyone can say in a second: what goes beyond is
 SPARE_TOKENS = 16
 FRAME_S = 0.04
 
+QUIET = -5.0
+"""Mean log-mel of the loudest frame below which nothing was said. White noise of -68 dBFS has -5.0, speech of -60 dBFS
+has -4.5, silence -6.9. Asked about nothing, the model makes something up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caption:
@@ -46,6 +50,11 @@ class Sound:
     def seconds(self) -> float:
         return FRAME_S * len(self.loudness)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Can nothing be heard in it?"""
+        return bool(self.loudness.max(initial=-np.inf) < QUIET)
+
 
 class Captions:
     """Writes captions with one model. May be used from several threads at a time."""
@@ -58,8 +67,10 @@ class Captions:
 
         It is the model's own greedy answer, as long as that says what was committed; tokens of committed words are not
         asked about again, but for the last one's. Where it says something else, the model is made to go on from what
-        was committed, for the rest of the sound: its own way is given up.
+        was committed, for the rest of the sound: its own way is given up. It is not asked about what can't be heard.
         """
+        if sound.is_quiet:
+            return replace(earlier, words=timed(in_words(committed), sound))
         transcript = self._transcript(sound, ask, earlier)
         own = self._own(sound, transcript, earlier, committed)
         return own[0] if own and not own[1] else self._forced(sound, transcript, earlier, committed)
@@ -69,6 +80,8 @@ class Captions:
 
         None where the model says something else: nobody knows how much of it is about this sound.
         """
+        if sound.is_quiet:
+            return Caption()
         own = self._own(sound, self._transcript(sound, ask, earlier), earlier, committed)
         return own[0] if own else None
 

@@ -20,7 +20,7 @@ from streamd.core.tools.tool import Tool, ToolDecision
 from streamd.core.words import HypothesisWord, is_unspaced, join, spelled_along
 from streamd.engines.base import Context, Hypothesis, UnknownUtterance
 from streamd.engines.gemma import encoder, folder, graphs, pieces
-from streamd.engines.gemma.captions import FRAME_S, Caption, Captions, Sound, in_words, timed
+from streamd.engines.gemma.captions import FRAME_S, QUIET, Caption, Captions, Sound
 from streamd.engines.gemma.choice import Choice
 from streamd.engines.gemma.decoder import Cache, Decoder
 from streamd.engines.gemma.hearing import Hearing, Lap
@@ -32,10 +32,6 @@ from streamd.errors import UnavailableError
 
 LONGEST_S = 30.0
 """More sound at a time than this the model was not trained on; utterances end at 28 s (streamd.settings)."""
-
-QUIET = -5.0
-"""Mean log-mel of the loudest frame below which nothing was said. White noise of -68 dBFS has -5.0, speech of -60 dBFS
-has -4.5, silence -6.9. Asked about nothing, the model makes something up."""
 
 PREVIOUS_CHARACTERS = 200  # of what was said before a piece
 PROMPTS = 8  # of different languages and tasks that are kept at a time
@@ -77,6 +73,11 @@ class _State:
         if self.settled and said and not (is_unspaced(self.settled[-1].text[-1]) or is_unspaced(said[0].text[0])):
             said[0] = replace(said[0], text=" " + said[0].text.lstrip())
         return (*self.settled, *said)
+
+    @property
+    def heard(self) -> Sound:
+        """What was read of that piece."""
+        return Sound(self.hearing.cache, self.hearing.loudness)
 
     def left(self, committed: str) -> str:
         """What of the committed text is not settled yet."""
@@ -140,7 +141,7 @@ class GemmaEngine:
                 self._choice.remember(utterance_id, state.hearing)
         else:
             state.hearing.catch_up(1 if context.thorough else self._frames_per_call, watch.lap)
-        state.caption = self._guess(state, state.left(context.committed))
+        state.caption = self._captions.write(state.heard, state.ask, state.caption, state.left(context.committed))
         watch.lap("decoder")
         covered_s = state.start_s + (state.hearing.seconds if last else state.hearing.frames * FRAME_S)
         thorough = last or context.thorough
@@ -194,11 +195,11 @@ class GemmaEngine:
 
     def _settle(self, state: _State, context: Context, lap: Lap, *, ahead: bool) -> None:
         """End pieces at pauses. `ahead`: what was committed may be about sound behind them."""
+        write = self._captions.write_ahead if ahead else self._captions.write
         least = round(self._options.piece_s / FRAME_S)
         while (frames := pieces.pause(state.hearing.all_loudness, least, state.searched)) is not None:
             state.hearing.catch_up(1, lap, frames)
-            committed = state.left(context.committed)
-            caption = self._guess_ahead(state, committed) if ahead else self._guess(state, committed)
+            caption = write(state.heard, state.ask, state.caption, state.left(context.committed))
             if caption is None:  # what was committed is not what Gemma hears: only later sound can tell how long it is
                 break
             state.caption = caption
@@ -207,24 +208,6 @@ class GemmaEngine:
             state.go_on(frames, self._hearing(state.ask, context, previous))
             lap("prompt")
         state.searched = len(state.hearing.all_loudness)
-
-    def _guess(self, state: _State, committed: str) -> Caption:
-        """What was said so far. Where nothing can be heard the model is not asked."""
-        sound = Sound(state.hearing.cache, state.hearing.loudness)
-        if _is_quiet(sound):
-            return replace(state.caption, words=timed(in_words(committed), sound))
-        return self._captions.write(sound, state.ask, state.caption, committed)
-
-    def _guess_ahead(self, state: _State, committed: str) -> Caption | None:
-        """The same where committed words may be about later sound; None where the model says something else."""
-        sound = Sound(state.hearing.cache, state.hearing.loudness)
-        if _is_quiet(sound):
-            return Caption()
-        return self._captions.write_ahead(sound, state.ask, state.caption, committed)
-
-
-def _is_quiet(sound: Sound) -> bool:
-    return not len(sound.loudness) or bool(sound.loudness.max() < QUIET)
 
 
 def _check_length(seconds: float) -> None:
