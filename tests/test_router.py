@@ -297,7 +297,7 @@ async def test_an_engine_is_measured_when_it_has_loaded(caplog: pytest.LogCaptur
     await start
     assert pair.short.calls == [("sample", seconds, "") for seconds in (1.0, 2.0, 3.0)]
     assert pair.route.note == "whisper instead of gemma, which can't keep up"  # before anybody says anything more
-    assert "gemma takes 0.83 s for a second of sound: whisper instead of gemma, which can't keep up" in caplog.text
+    assert "gemma takes 0.83 s (0.6 are too many) for a second of sound: whisper instead of gemma" in caplog.text
     pair.clock.now_s += 1_000.0
     assert (await pair.say(2)).engine == "whisper"
     assert pair.router.outlook().is_fallback

@@ -196,7 +196,8 @@ class Engines:
         choice = choose(Facts(now_s, short, long, self.wish), None, self.rules)
         told = self.note(choice.role, choice.reason) if choice.role else "nobody hears"
         if short.speed is not None:
-            told = f"{self.hosts[Role.SHORT].name} takes {short.speed:.2f} s for a second of sound: {told}"
+            limit = f" ({self.rules.quick:g} are too many)" if choice.reason is Reason.SLOW else ""
+            told = f"{self.hosts[Role.SHORT].name} takes {short.speed:.2f} s{limit} for a second of sound: {told}"
         return Outlook(told, choice.fallback or bool(self.without))
 
     def _is_any(self, state: State) -> bool:

@@ -110,6 +110,12 @@ def not_a_graph(folder: Path) -> str:
     return "decoder_model_merged.onnx does not load"
 
 
+def no_numbers(folder: Path) -> str:
+    weights = folder / "onnx" / "decoder_model_merged.onnx_data"
+    weights.write_bytes(b"\xff" * weights.stat().st_size)
+    return "gave no numbers"
+
+
 def too_large(folder: Path) -> str:
     """Larger than any memory, and mostly holes."""
     os.truncate(folder / "onnx" / "embed_tokens.onnx_data", 1 << 40)
@@ -122,7 +128,7 @@ def damaged(folder: Path, damage: Callable[[Path], str]) -> tuple[Path, str]:
     return folder, damage(folder)
 
 
-@pytest.mark.parametrize("damage", [no_graph, cut_short, not_a_graph, too_large])
+@pytest.mark.parametrize("damage", [no_graph, cut_short, not_a_graph, no_numbers, too_large])
 def test_a_gemma_that_is_asked_for_by_name_must_load(
     tmp_path: Path, tiny_en: Path, damage: Callable[[Path], str]
 ) -> None:

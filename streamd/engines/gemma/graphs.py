@@ -7,6 +7,7 @@ throughout.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ Array = NDArray[Any]
 Role = Literal["embed_tokens", "audio_encoder", "audio_encoder_stream", "decoder_model_merged", "decoder_audio_prefill"]
 
 PAST, PRESENT = "past_key_values.", "present."
+
+_CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 _TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -142,6 +145,6 @@ def _listed(ports: Mapping[str, Port]) -> str:
 
 
 def _first_line(error: BaseException, file: Path) -> str:
-    """What ONNX Runtime complains of, without the path that is told already."""
-    line = (str(error).strip() or type(error).__name__).partition("\n")[0]
+    """What ONNX Runtime complains of, without its codes and the path that is told already."""
+    line = _CODES.sub("", (str(error).strip() or type(error).__name__).partition("\n")[0])
     return line.replace(f" from {file} ", " ").replace(str(file), file.name)[:300]
