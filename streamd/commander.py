@@ -228,9 +228,10 @@ class Commander:
     async def _pass_by(self, final: Final, reason: str) -> None:
         """A final that is not read as a command any more. If it would have been one, that is told."""
         understood = await self._orders.text.read(final)
-        if understood.decision.verdict is not Verdict.REJECT:
-            rejected = replace(understood.decision, verdict=Verdict.REJECT, reason=reason)
-            understood = replace(understood, decision=rejected)
+        if understood.decision.match is not None:
+            if understood.decision.verdict is not Verdict.REJECT:
+                rejected = replace(understood.decision, verdict=Verdict.REJECT, reason=reason)
+                understood = replace(understood, decision=rejected)
             self._tell([self._rejected(final, understood)], self._facts(final, understood))
 
     def _answers(self, heard: Heard) -> bool:

@@ -110,7 +110,9 @@ async def reading(daemon: Daemon, session: str = SESSION, reader: Client | None 
 @asynccontextmanager
 async def connected(daemon: Daemon, session: str, reader: Client) -> AsyncIterator[ClientConnection]:
     """The connection of a reader that takes nothing from it by itself."""
-    query = f"?after={reader.view.seq}&epoch={reader.view.epoch}" if reader.view.epoch else ""
+    query = f"?token={daemon.token}"
+    if reader.view.epoch:
+        query += f"&after={reader.view.seq}&epoch={reader.view.epoch}"
     async with _connected(f"{daemon.socket_url}/v1/sessions/{session}/events{query}") as socket:
         yield socket
 
@@ -118,7 +120,7 @@ async def connected(daemon: Daemon, session: str, reader: Client) -> AsyncIterat
 @asynccontextmanager
 async def speaking(daemon: Daemon, session: str = SESSION, **options: object) -> AsyncIterator[Speaker]:
     """Somebody who speaks; `options` as in rate=48000, format="f32le"."""
-    query = "&".join(f"{name}={value}" for name, value in options.items())
+    query = "&".join(f"{name}={value}" for name, value in (options | {"token": daemon.token}).items())
     async with _connected(f"{daemon.socket_url}/v1/sessions/{session}/audio?{query}") as socket:
         speaker = Speaker(socket)
         async with _taking(speaker, socket):

@@ -44,9 +44,11 @@ class Daemon:
         model: Path | None = None,
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = ("-m", "streamd"),
+        token: str = "",
     ) -> None:
         self.folder = folder
         self.journal = folder / JOURNAL
+        self.token = token  # of who looks whether it is ready, and of those who read and speak
         self.log = ""  # of all its lives
         self._config = write_config(folder, model)
         self._command = [sys.executable, *program, "run", "--config", self._config, *arguments]
@@ -86,7 +88,7 @@ class Daemon:
         )
         assert self._process.stderr is not None
         self._stderr = Lines(self._process.stderr)
-        self.url = self.until_logged(r"^captions +(http\S+)/$")
+        self.url = self.until_logged(r"^captions +(http[^?\s]+)/(?:\?\S*)?$")
         self._port = int(self.url.rpartition(":")[2])
         if ready:
             self._until_ready()
@@ -139,7 +141,7 @@ class Daemon:
 
     def _until_ready(self) -> None:
         """Wait for it as a reader does."""
-        address = f"{self.socket_url}/v1/sessions/{SESSION}/events"
+        address = f"{self.socket_url}/v1/sessions/{SESSION}/events?token={self.token}"
         with connect(address, open_timeout=PATIENCE_S) as socket:
             body = Event.parse(socket.recv(PATIENCE_S)).body
             while not isinstance(body, Status) or body.state == "starting":

@@ -1,4 +1,8 @@
-"""streamd that kills itself, once, at the step that the file named by KILL_AT says, such as `journalled:dispatched`."""
+"""streamd that kills itself, once, at the step that the file named by KILL_AT says, such as `journalled:dispatched`.
+
+Steps are named by the state that they lead to; `second` is one of two confirmations, `doubt` a command that was sent
+and of which nobody knows.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +28,16 @@ def die(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def step(told: Command) -> str:
+    if told.state == "dispatched" and told.prompt:
+        return "doubt"
+    return "second" if told.state == "awaiting_confirmation" and told.by else told.state
+
+
 def append(self: Feed, body: Body, note: str = "{}") -> Event:
     event = _append(self, body, note)
     if isinstance(body, Command):
-        die(f"appended:{body.state}")
+        die(f"appended:{step(body)}")
     return event
 
 
@@ -35,7 +45,7 @@ def write(self: Journal, session: str, durable: Sequence[Event], *more: Any) -> 
     _write(self, session, durable, *more)
     for event in durable:
         if isinstance(event.body, Command):
-            die(f"journalled:{event.body.state}")
+            die(f"journalled:{step(event.body)}")
 
 
 async def once(*call: Any) -> Outcome:
@@ -46,6 +56,6 @@ async def once(*call: Any) -> Outcome:
 
 
 if __name__ == "__main__":
-    for owner, name, step in ((Feed, "append", append), (Journal, "write", write), (dispatcher, "_once", once)):
-        setattr(owner, name, step)
+    for owner, name, wrapped in ((Feed, "append", append), (Journal, "write", write), (dispatcher, "_once", once)):
+        setattr(owner, name, wrapped)
     main()

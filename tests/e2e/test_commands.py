@@ -6,9 +6,10 @@ import asyncio
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -43,6 +44,32 @@ def machine() -> Iterator[Press]:
         yield running
 
 
+LINE = """
+commands:
+  set_speed:
+    sentences: ["set press two to {{speed}}"]
+    params: {{speed: {{type: number, minimum: 0, maximum: 120, unit: rpm}}}}
+    dispatch: {{http: {{url: "{url}"}}}}
+  lower_lid:
+    sentences: ["lower the lid"]
+    safety: {{confirm_ttl_s: 0.3}}
+    dispatch: {{http: {{url: "{url}"}}}}
+  close_guard:
+    sentences: ["close the guard"]
+    safety: {{interlock: {{hands: away}}}}
+    dispatch: {{http: {{url: "{url}"}}}}
+  light_on:
+    sentences: ["light on"]
+    safety: {{risk: low, retract_ms: 50}}
+    dispatch: {{http: {{url: "{url}"}}}}
+  open_guard:
+    sentences: ["open the guard"]
+    safety: {{risk: forbidden}}
+  start_press:
+    sentences: ["start the press"]
+    safety: {{risk: two_person}}
+    dispatch: {{http: {{url: "{url}"}}}}
+"""
 ROBOT = """
 commands:
   go:
@@ -71,14 +98,15 @@ class Plant:
         model: Path | None = None,
         point: str = "",
         sets: tuple[str, ...] = (),
+        token: str = "",
     ) -> None:
         """Without texts the model hears."""
         self.machine = machine
         self.reader = Client()
         (folder / "pack.yaml").write_text(pack.format(url=machine.url))
-        (folder / "script.json").write_text(json.dumps({"utterances": [*texts, "we had eggs"]}))
-        order = folder / "kill"
-        order.write_text(point)
+        self._script, self._order = folder / "script.json", folder / "kill"
+        self.hears(*texts)
+        self.dies_at(point)
         stage = (f"pipeline.commands.pack={folder}/pack.yaml", f"engines.scripted.script={folder}/script.json", *sets)
         self.daemon = Daemon(
             folder,
@@ -86,8 +114,16 @@ class Plant:
             *(part for each in stage for part in ("--set", each)),
             model=model,
             program=KILLED,
-            environment={"KILL_AT": str(order), "PYTHONPATH": str(Path(__file__).parents[2])},
+            token=token,
+            environment={"KILL_AT": str(self._order), "PYTHONPATH": str(Path(__file__).parents[2])},
         )
+
+    def hears(self, *texts: str) -> None:
+        """In its next life."""
+        self._script.write_text(json.dumps({"utterances": [*texts, "we had eggs"]}))
+
+    def dies_at(self, point: str) -> None:
+        self._order.write_text(point)
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[Client]:
@@ -104,16 +140,27 @@ class Plant:
         return [told.state for told in self.told]
 
     @property
-    def is_settled(self) -> bool:
-        """The command is at its end, or people are asked what came of it."""
-        return bool(OVER.intersection(self.states)) or any(told.confirm == "outcome" for told in self.told)
+    def newest(self) -> dict[str, Command]:
+        """What was told last of each command."""
+        return {told.command_id: told for told in self.told}
 
-    async def press_button(self, answer: str = "confirm") -> None:
+    @property
+    def is_settled(self) -> bool:
+        """Every command is at its end, or people are asked what came of it."""
+        return all(told.state in OVER or told.confirm == "outcome" for told in self.newest.values())
+
+    async def press_button(self, answer: str = "confirm", token: str | None = None) -> None:
         """Answer what is asked; the daemon may die of it."""
-        address = f"{self.daemon.url}/v1/sessions/default/commands/{self.told[-1].command_id}/{answer}"
+        await self._ask("POST", f"sessions/default/commands/{self.told[-1].command_id}/{answer}", token)
+
+    async def tell_state(self, **values: str) -> None:
+        await self._ask("PUT", "states", **values)
+
+    async def _ask(self, method: str, path: str, token: str | None = None, **values: str) -> None:
+        address = httpx.URL(f"{self.daemon.url}/v1/{path}", params=values | {"token": token or self.daemon.token})
         async with httpx.AsyncClient(trust_env=False) as client:
             with suppress(httpx.HTTPError):
-                assert (await client.post(address)).status_code == 200
+                assert (await client.request(method, address)).status_code == 200
 
     async def watch(self) -> str:
         """Confirm what is asked, until the command has come to its end or the daemon to its own."""
@@ -195,7 +242,7 @@ async def test_kill_at_every_step_sends_once_at_most_and_leaves_nothing_open(
         posts = len(machine.posts)
         assert posts == (1 if point in AFTER else 0)
         async with plant.life() as reader:
-            await reader.until(lambda: plant.is_settled)
+            await reader.until(lambda: plant.told and plant.is_settled)
             if plant.told[-1].confirm == "outcome":
                 assert plant.told[-1].reason == "the daemon was restarted while it was under way"
                 await plant.press_button("confirm" if posts else "deny")
@@ -203,6 +250,99 @@ async def test_kill_at_every_step_sends_once_at_most_and_leaves_nothing_open(
     assert len(machine.posts) == posts, "it is not sent again"
     unsent = "rejected" if point == "appended:proposed" else "expired"  # the journal has its words only
     assert plant.states[-1] == ("succeeded" if posts else "failed" if point in BETWEEN[1:] else unsent)
+    await check_audit(plant)
+
+
+TOKENS = ("anna:a-long-secret-1", "bert:a-long-secret-2")
+
+
+class Way(NamedTuple):
+    """What is ordered, what people do about it, what the machine answers; and where the daemon is killed on the way."""
+
+    order: str
+    answers: Sequence[str]
+    points: Sequence[str]
+    machine: int | None = 200
+
+
+def both(step: str) -> list[str]:
+    return [f"appended:{step}", f"journalled:{step}"]
+
+
+ASKED = [
+    Way("set press two to 95", ["confirm"], ["journalled:proposed", *both("awaiting_confirmation")[:1]]),
+    Way("set press two to 95", ["deny"], both("denied")),
+    Way("lower the lid", [], both("expired")),
+    Way("start the press", ["confirm", "by another"], [*both("second"), "journalled:confirmed"]),
+]
+STOPPED = [
+    Way("open the guard", [], both("rejected")),
+    Way("close the guard", ["after a hand"], both("rejected")),
+    Way("light on", [], ["appended:proposed", "journalled:confirmed"]),
+]
+SENT = [
+    Way("set press two to 95", ["confirm"], both("failed"), machine=409),
+    Way("set press two to 95", ["confirm"], both("doubt"), machine=None),
+]
+
+
+@pytest.mark.parametrize("ways", [ASKED, STOPPED, SENT], ids=["asked", "stopped", "sent"])
+async def test_kill_at_every_other_transition_sends_once_at_most_and_leaves_nothing_open(
+    tmp_path: Path, machine: Press, ways: list[Way]
+) -> None:
+    """Each life but the last is killed on the way of one command, and the next one has to account for it."""
+    sets = (f"server.tokens.operator={json.dumps(TOKENS)}",)
+    plant = Plant(tmp_path, machine, "", pack=LINE, sets=sets, token=TOKENS[0])
+    killed = 0
+    with plant.daemon:
+        for way, point in ((each, point) for each in ways for point in each.points):
+            plant.hears(way.order)
+            async with plant.life():
+                await account_for(plant, killed)
+                machine.answers[:] = [way.machine]
+                await plant.tell_state(hands="away")
+                plant.dies_at(point)
+                async with speaking(plant.daemon) as speaker:
+                    await speaker.say(SOUND)
+                    await take_part(plant, way.answers)
+            plant.daemon.wait()
+            killed += 1
+        async with plant.life():
+            await account_for(plant, killed)
+    await check_audit(plant)
+
+
+async def take_part(plant: Plant, answers: Sequence[str]) -> None:
+    """Answer what is asked, until the daemon is killed."""
+    left, answered = list(answers), len(plant.told)
+    while plant.reader.code is None:
+        if left and len(plant.told) > answered and plant.states[-1] == "awaiting_confirmation":
+            answered, answer = len(plant.told), left.pop(0)
+            if answer == "after a hand":
+                await plant.tell_state(hands="inside")
+            token = TOKENS[1] if answer == "by another" else None
+            await plant.press_button("deny" if answer == "deny" else "confirm", token)
+        else:
+            await plant.reader._changed.wait()
+
+
+async def account_for(plant: Plant, commands: int) -> None:
+    """All of them have come to an end, or people are asked, and say what they see. The machine knows each one once."""
+    keys = [post.key for post in plant.machine.posts]
+    assert len(keys) == len(set(keys))
+    await plant.reader.until(lambda: len(plant.newest) == commands and plant.is_settled)
+    if plant.told and plant.told[-1].confirm == "outcome":
+        await plant.press_button("confirm" if plant.told[-1].command_id in keys else "deny")
+        await plant.reader.until(lambda: plant.states[-1] in OVER)
+    done = {key for key, told in plant.newest.items() if told.state == "succeeded"}
+    unsent = {key for key, told in plant.newest.items() if told.state in ("denied", "expired", "rejected")}
+    assert done <= set(keys)
+    assert unsent.isdisjoint(keys)
+    assert [post.key for post in plant.machine.posts] == keys, "it is not sent again"
+
+
+async def check_audit(plant: Plant) -> None:
+    """It is whole, and has what readers were told."""
     rows = await plant.audit()
     assert broken(rows) is None
     assert [row.record for row in rows if row.kind == "command"] == [
