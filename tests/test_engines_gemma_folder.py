@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from streamd.engines.gemma import providers
@@ -234,6 +235,14 @@ def test_what_is_lost_without_a_graph_is_told(folder: Path, caplog: pytest.LogCa
     assert f"{folder}: no audio_encoder_stream: audio_encoder reads the last seconds of sound again" in caplog.text
     assert f"{folder}: no decoder_audio_prefill: sound is read by all layers" in caplog.text
     assert losses(NAMES) == []
+
+
+def test_a_card_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """ONNX Runtime for cards goes on without one, many times slower."""
+    session = ort.InferenceSession
+    monkeypatch.setattr(ort, "InferenceSession", lambda *args, providers: session(*args, providers=providers[-1:]))
+    load(MODEL, Options(("CUDAExecutionProvider", "CPUExecutionProvider"), threads=1))
+    assert "CUDAExecutionProvider can't be used here: CPUExecutionProvider computes instead" in caplog.text
 
 
 # Is there room for them? ----------------------------------------------------------------------------------------------

@@ -139,6 +139,15 @@ def test_a_gemma_that_is_asked_for_by_name_must_load(
     assert complaint in done.stderr
 
 
+def test_a_daemon_that_has_begun_to_serve_ends_too(tmp_path: Path, tiny_en: Path) -> None:
+    """Whisper could hear, but was not asked for."""
+    folder, complaint = damaged(tmp_path / "damaged", no_numbers)
+    sets = ("--set", f"engines.gemma.model={folder}", "--set", f"engines.whisper.model={tiny_en}")
+    done = streamd(tmp_path, "run", "--source", "none", *GEMMA, *sets)
+    assert done.returncode == 69
+    assert complaint in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("damage", [cut_short, too_large])
 async def test_otherwise_whisper_hears_and_readers_are_told_why(
     tmp_path: Path, tiny_en: Path, damage: Callable[[Path], str]

@@ -116,7 +116,6 @@ class GemmaEngine:
         self._at_least = options.frames_per_call
         self._open: dict[str, _State] = {}
         self.name = f"gemma {path.name} {loaded.dtype}"
-        self.provider = loaded.decoder.provider
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
         """See Engine.advance. Raises UnavailableError where the model gives no numbers or the utterance is too long."""

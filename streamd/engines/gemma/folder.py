@@ -77,6 +77,8 @@ def load(folder: Path, options: Options) -> Graphs:
         graphs.get("decoder_audio_prefill"),
         graphs.get("audio_encoder_stream") or graphs["audio_encoder"],
     )
+    if loaded.decoder.provider != options.providers[0]:
+        _log.warning("%s can't be used here: %s computes instead", options.providers[0], loaded.decoder.provider)
     check_fit(loaded)
     config = _config(folder)
     check_config(loaded, config, folder)
