@@ -145,7 +145,8 @@ class Whisper(_Table):
     compute_type: str = "int8"
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: Annotated[int, Field(ge=0, le=64)] = 0  # of one worker; 0: chosen from the machine
-    beam_size: Annotated[int, Field(ge=1, le=10)] = 5  # of finals; partials are greedy
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 5  # of finals …
+    partial_beam_size: Annotated[int, Field(ge=1, le=10)] = 3  # … and partials
 
 
 class Gemma(_Table):

@@ -136,7 +136,7 @@ def _gemma(settings: Settings) -> EngineSpec:
 
 def _whisper(settings: Settings) -> EngineSpec:
     whisper, threads = settings.engines.whisper, _threads(settings)
-    options = whisper.model_dump(include={"compute_type", "device", "beam_size"}) | {
+    options = whisper.model_dump(include={"compute_type", "device", "beam_size", "partial_beam_size"}) | {
         "model_path": str(_folder("engines.whisper.model", whisper.model, "whisper", settings)),
         "threads": threads,
     }

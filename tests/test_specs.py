@@ -45,6 +45,7 @@ def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
         "compute_type": "int8",
         "device": "cpu",
         "beam_size": 2,
+        "partial_beam_size": 3,
         "threads": 3,
         "task": "transcribe",
         "target_language": "en",

@@ -10,9 +10,9 @@ from typing import Literal
 class Policy:
     """When a word is shown, and when it is shown for good."""
 
-    show: float = 0.85  # probability that it stays …
-    show_after_s: float = 0.6  # … or so much sound during which it has stood …
-    show_age_s: float = 0.7  # … or so much sound since it was said: more of it will not help
+    show: float = 0.8  # probability that it stays …
+    show_after_s: float = 0.5  # … or so much sound during which it has stood …
+    show_age_s: float = 0.5  # … or so much sound since it was said: more of it will not help
     commit: float = 0.95
     commit_after_s: float = 1.0
     commit_age_s: float = 1.2
@@ -22,10 +22,10 @@ class Policy:
 
 Preset = Literal["fast", "balanced", "calm"]
 PRESETS: dict[Preset, Policy] = {
-    "fast": Policy(show=0.6, show_after_s=0.3, show_age_s=0.5, commit=0.9, replace_after=2),
+    "fast": Policy(show=0.6, show_after_s=0.3, show_age_s=0.3, commit=0.9, replace_after=2),
     "balanced": Policy(),
     "calm": Policy(
-        show=0.93, show_after_s=1.2, show_age_s=1.5, commit=0.97, commit_after_s=1.5, commit_age_s=1.6, replace_after=6
+        show=0.95, show_after_s=1.2, show_age_s=1.5, commit=0.96, commit_after_s=1.2, commit_age_s=1.5, replace_after=8
     ),
 }
 """Points on the curve of delay against flicker: docs/recognition.md has it."""

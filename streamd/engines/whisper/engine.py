@@ -50,6 +50,7 @@ class Options:
     device: str = "cpu"
     threads: int = 1
     beam_size: int = 5
+    partial_beam_size: int = 3
     task: Task = "transcribe"  # what will be asked of it …
     target_language: str = "en"
     languages: tuple[str, ...] = ()  # … and in which languages, where that is known
@@ -201,7 +202,7 @@ class WhisperEngine:
         result = self._model.generate(
             heard.encoded,
             [prompt],
-            beam_size=self._options.beam_size if last else 1,
+            beam_size=self._options.beam_size if last else self._options.partial_beam_size,
             max_length=min(448, len(prompt) + max(SPARE_TOKENS, room - len(committed))),
             return_no_speech_prob=True,
             suppress_blank=not committed,
