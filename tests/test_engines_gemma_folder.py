@@ -70,6 +70,13 @@ def test_the_public_layout_is_taken_in_the_precision_that_suits(
     assert set(files) == set(public)
 
 
+def test_a_precision_that_is_not_there_need_not_be(folder: Path) -> None:
+    with pytest.raises(
+        UnavailableError, match=r'precision q4 .*; set engines.gemma.dtype = "auto", or export it again'
+    ):
+        choose(folder, Options(dtype="q4"))
+
+
 @pytest.mark.parametrize("missing", ["embed_tokens", "decoder_model_merged"])
 def test_a_missing_graph_is_named(folder: Path, missing: str) -> None:
     place(folder, missing).unlink()

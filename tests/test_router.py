@@ -329,8 +329,9 @@ async def test_who_has_spoken_is_told_why_an_engine_did_not_load(why: str) -> No
     assert "\n" not in note
 
 
-async def test_an_engine_that_was_wanted_and_can_not_even_be_tried_is_told_of() -> None:
+async def test_an_engine_that_was_wanted_and_can_not_even_be_tried_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     pair = await started(L, without="model.onnx is cut short")
+    assert caplog.messages == ["whisper hears everything: model.onnx is cut short"]
     assert pair.route.note == "whisper hears everything: model.onnx is cut short"
     assert (await pair.say(1)).fallback
     assert pair.router.outlook() == Outlook("whisper hears everything: model.onnx is cut short", is_fallback=True)

@@ -153,6 +153,8 @@ class Engines:
             if role is self.wish or len(self.hosts) == 1:
                 raise fault
             _log.warning("%s hears everything: %s", self.name, fault)
+        if self.without:
+            _log.warning("%s", self.outlook().told)
 
     async def close(self) -> None:
         """End the engines. No process is left."""

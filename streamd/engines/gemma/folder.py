@@ -99,10 +99,11 @@ def choose(folder: Path, options: Options) -> tuple[str, dict[str, Path]]:
             return dtype, found
         best = max(best, found, key=len)
     missing = _missing(best) or ["graphs"]
+    other = "" if options.dtype == "auto" else 'set engines.gemma.dtype = "auto", or '
     raise UnavailableError(
         f"{folder} has no {' and no '.join(missing)} in the precision {' or '.join(wanted)} "
         f"(found: {', '.join(sorted(path.name for place in places for path in place.glob('*.onnx'))) or 'no graph'}); "
-        f"{remedy(folder)}, or set engines.gemma.dtype"
+        f"{other}{remedy(folder)}"
     )
 
 
