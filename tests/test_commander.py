@@ -202,11 +202,14 @@ async def test_what_a_former_run_did_not_read_any_more_is_accounted_for() -> Non
     log.append(told, 60_001)
     log.append(Final(utterance=3, text="light on", **fields), 61_000)
     log.append(Final(utterance=4, text="don't stop the line", **fields), 62_000)
+    log.append(Final(utterance=5, text="open the guard", **fields), 63_000)
     async with running(Room(log=log)) as room:
-        await room.until("rejected", "rejected")
+        await room.until("rejected", "rejected", "rejected")
         await room.idle()
-        assert (room.told[-1].name, room.told[-1].command_id) == ("light_on", "0123456789ab-3")
-        assert "restarted before this was understood" in str(room.told[-1].reason)
+        *_, light, guard = room.told
+        assert (light.name, light.command_id) == ("light_on", "0123456789ab-3")
+        assert "restarted before this was understood" in str(light.reason)
+        assert (guard.command_id, guard.reason) == ("0123456789ab-5", "open_guard is never done by voice")
     assert room.calls == []
 
 

@@ -28,6 +28,24 @@ def test_on_and_off_are_words() -> None:
     assert shown(("commands", "light", 1)) == "commands.light.1"
 
 
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *(("true", True), ("false alarm", "false alarm"), ("truely", "truely"), ("yes", "yes"), ("~", None)),
+        *(("12:30", "12:30"), ("2026-01-02", "2026-01-02"), ("1_000", "1_000"), ("null", None), ("null and void",) * 2),
+        *(("12", 12), ("-0.5", -0.5), ("+7", 7), ("1e3", 1000.0), ("0x1F", "0x1F"), ("5.", 5.0), ("3 bar", "3 bar")),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(written: str, value: object) -> None:
+    data, _ = read_yaml(f"a: {written}", "pack.yaml")
+    assert data == {"a": value}
+    assert type(data["a"]) is type(value)
+
+
+def test_leading_zeros_make_no_octal_numbers() -> None:
+    assert read_yaml("a: 010", "pack.yaml")[0]["a"] == 10
+
+
 def test_what_is_written_is_read() -> None:
     data, _ = read_yaml(TEXT, "pack.yaml")
     shared = [data["commands"], data["commands"]]

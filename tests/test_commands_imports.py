@@ -42,6 +42,15 @@ context:
 """
 
 
+def test_rhino_has_choices_that_may_be_left_out(tmp_path: Path) -> None:
+    text = "context: {expressions: {light: '[turn, make] (all, the) lights $s:s', off: shut it}, slots: {s: [on, off]}}"
+    grammar = imported("rhino", text, tmp_path)
+    for said in ("turn all lights on", "make the lights on", "turn lights on"):
+        assert meaning(grammar, said) == ("light", {"s": "on"})
+    assert meaning(grammar, "turn all the lights on") is None
+    assert meaning(grammar, "shut it") == ("off", {})
+
+
 def test_rhino(tmp_path: Path) -> None:
     grammar = imported("rhino", RHINO, tmp_path)
     assert meaning(grammar, "Make a small latte") == ("brew", {"size": "small", "drink": "latte"})
@@ -126,6 +135,46 @@ def test_rhasspy(tmp_path: Path) -> None:
     assert meaning(grammar, "set press two to 121") is None
 
 
+RHASSPY_AS_FOUND = r"""
+[home:Light]
+name = ((living room lamp | garage light) {name}) | <Fan.name>
+state = (on | off) {state}
+
+turn <state> [the] <name>
+dim by (5..50) {percent!int} [now]{when}
+
+[Fan]
+name = (great room fan | :sun_room sun room fan) {name}
+digit = (one:1 | <more>)
+more = (two:2 | three:(a few))
+spin <name> for ((<digit> hour [long]) | (half an hour):half) {time}
+(open | raise):up [the] ((left | right):one side | both) {side} (shade){thing:blind}
+"""
+
+
+def test_rhasspy_as_people_write_it(tmp_path: Path) -> None:
+    """Tags with a space before them, rules that are choices, rules and groups within slots."""
+    grammar = imported("rhasspy", RHASSPY_AS_FOUND, tmp_path)
+    assert meaning(grammar, "turn on the garage light") == ("home_Light", {"state": "on", "name": "garage light"})
+    assert meaning(grammar, "turn off great room fan") == ("home_Light", {"state": "off", "name": "great room fan"})
+    assert meaning(grammar, "dim by 20 now") == ("home_Light", {"percent": 20, "when": "now"})
+    assert meaning(grammar, "dim by 20") == ("home_Light", {"percent": 20})
+    assert meaning(grammar, "dim by 51") is None
+    assert meaning(grammar, "spin sun room fan for two hour long") == (
+        "Fan",
+        {"name": "sun_room sun room fan", "time": "2 hour long"},
+    )
+    assert meaning(grammar, "spin great room fan for three hour") == (
+        "Fan",
+        {"name": "great room fan", "time": "a few hour"},
+    )
+    assert meaning(grammar, "spin great room fan for half an hour") == (
+        "Fan",
+        {"name": "great room fan", "time": "half"},
+    )
+    assert meaning(grammar, "raise both shade") == ("Fan", {"side": "both", "thing": "blind"})
+
+
 PROPERTIES = {
     "press": {"type": "string", "enum": ["press_1", "press_2"]},
     "rpm": {"type": ["number", "null"], "minimum": 0, "maximum": 120, "description": "speed"},
@@ -148,6 +197,28 @@ def test_openai(tmp_path: Path) -> None:
         assert meaning(grammar, "set speed press press 2 rpm ninety") == ("setSpeed", {"press": "press_2", "rpm": 90})
         assert meaning(grammar, "set speed press press 1") == ("setSpeed", {"press": "press_1"})
         assert grammar.pack.commands["setSpeed"].safety.risk == "confirm"
+
+
+def test_tools_as_pydantic_declares_them(tmp_path: Path) -> None:
+    """Any text, true and false, what may be null, names that are none of ours, and tools that are no functions."""
+    properties = {
+        "note": {"title": "Note", "type": "string"},
+        "on": {"type": "boolean", "default": False},
+        "level": {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "null"}], "default": None},
+        "mode": {"type": ["string", "null"], "enum": ["heat", None]},
+    }
+    function = {"name": "write it", "parameters": {"properties": properties, "required": ["note", "on"]}}
+    grammar = imported("openai", json.dumps([{"type": "code_interpreter"}, {"function": function}]), tmp_path)
+    assert meaning(grammar, "write it note more oil on off level seven mode heat") == (
+        "write_it",
+        {"note": "more oil", "on": False, "level": 7, "mode": "heat"},
+    )
+    assert meaning(grammar, "write it note more oil on true") == ("write_it", {"note": "more oil", "on": True})
+
+
+def test_intents_without_sentences_are_left_out(tmp_path: Path) -> None:
+    grammar = imported("hassil", "intents: {A: null, B: {}, C: {data: [{sentences: [light on]}]}}", tmp_path)
+    assert list(grammar.pack.commands) == ["C"]
 
 
 def test_mcp(tmp_path: Path) -> None:
@@ -184,8 +255,19 @@ def test_mcp(tmp_path: Path) -> None:
         ),
         ("rhasspy", "turn on", "given:1: no sentences.ini: a sentence before the first [Intent]"),
         ("rhasspy", "[A]\nset $press", "given:2: slot files and converters are not in this file: write the values out"),
-        ("rhasspy", "[A]\nset (b){c!int}", "given: [A] set (b){c!int}: {c!int}: invalid literal for int()"),
-        ("rhasspy", "[A]\n[b] {c}", "given: [A] [b] {c}: {c} is a tag on more than a choice of words"),
+        ("rhasspy", "[A]\nset (b){c!int}", "given: [A] set (b){c!int}: invalid literal for int()"),
+        ("rhasspy", "[A]\n{c} b", "given: [A] {c} b: not understood from '{c} b' on"),
+        ("rhasspy", "[A]\n(b {c}){d}", "given: [A] (b {c}){d}: a tag within a tag"),
+        ("rhasspy", "[A]\n(b", "given: [A] (b: brackets don't match at 'the end'"),
+        ("rhasspy", "[A]\n(b]", "given: [A] (b]: brackets don't match at ']'"),
+        ("rhasspy", "[A]\n(){c}", "given: [A] (){c}: c may be said without a word"),
+        ("rhasspy", "[A]\n(b){c!odd}", "given: [A] (b){c!odd}: the converter odd of c is not known"),
+        ("rhasspy", "[A]\n<b>", "given: [A] <b>: there is no rule <b>"),
+        ("rhasspy", "[A]\nb=c <b>\n(<b>){d}", "given: [A] (<b>){d}: its rules refer to each other without an end"),
+        ("rhasspy", "[A]\n(1..5 or so){d}", "given: [A] (1..5 or so){d}: 1..5 beside other words has no list"),
+        ("rhasspy", "[A]\n" + "(" + "[a|b|c|d|e] " * 6 + "){d}", "given: [A] ([a|b"),
+        ("rhino", "context: {expressions: {a: [b]}, slots: [c]}", "given: not as rhino writes it: AttributeError"),
+        ("mcp", "[1]", "given: not as mcp writes it: TypeError"),
         ("openai", "{", "given:1: not JSON: Expecting property name enclosed in double quotes"),
         (
             "openai",

@@ -88,6 +88,19 @@ def test_slots_are_whole_words() -> None:
     assert isinstance(grammar.match("lampred only"), Rejection)
 
 
+def test_commands_may_have_parameters_of_one_name_and_different_kinds() -> None:
+    hours = {"type": "integer", "minimum": 0, "maximum": 9}
+    commands = {
+        "wait": {"name": "wait", "sentences": {"en": ["wait {hours}"]}, "params": {"hours": hours}},
+        "sleep": {"name": "sleep", "sentences": {"en": ["sleep {hours}"]}, "params": {"hours": {"enum": ["long"]}}},
+    }
+    for order in (commands, dict(reversed(commands.items()))):
+        grammar = Grammar(Pack.model_validate({"commands": order}))
+        assert isinstance(grammar.match("wait 7"), Match)
+        assert isinstance(grammar.match("sleep long"), Match)
+        assert isinstance(grammar.match("sleep 7"), Rejection)
+
+
 def test_languages_are_kept_apart_where_one_is_known() -> None:
     assert GRAMMAR.languages == ("de", "en")
     assert read("light on", "en") == "light(on=True)"

@@ -27,7 +27,7 @@ FRAMES: dict[str, dict[Kind, list[str]]] = {
             "he said {}", "she told me to {}", "the manual says {}", "somebody asked me to {}", "yesterday I heard {}",
             "according to the foreman {}", "I was going to {}", "{} is what he wanted", "the command {}",
         ],
-        Kind.QUESTION: ["did you {}", "{}?", "why {}", "do we {}", "who is able to {}", "how do I {}"],
+        Kind.QUESTION: ["did you {}", "{}?", "{}?!", "“{}?”", "why {}", "do we {}", "who is able to {}", "how do I {}"],
         Kind.CONDITIONAL: [
             "if the guard is shut {}", "{} if you can", "when I wave {}", "unless it beeps {}", "maybe {}",
             "{} tomorrow", "{} once the part is out", "suppose you {}", "you should {}", "{} as soon as possible",
@@ -46,7 +46,7 @@ FRAMES: dict[str, dict[Kind, list[str]]] = {
             "er sagte {}", "sie hat gesagt {}", "laut Anleitung {}", "der Meister meinte {}", "jemand fragte {}",
             "ich wollte {}", "wir sollen {}", "angeblich {}", "auf dem Zettel steht {}", "der Befehl {}",
         ],
-        Kind.QUESTION: ["hast du gehört {}", "{}?", "warum {}", "wer kann {}", "wie geht {}", "ist das {}"],
+        Kind.QUESTION: ["hast du gehört {}", "{}?", "{} ?!", "warum {}", "wer kann {}", "wie geht {}", "ist das {}"],
         Kind.CONDITIONAL: [
             "wenn die Tür zu ist {}", "{} falls möglich", "sobald ich winke {}", "vielleicht {}", "{} morgen",
             "ich würde {}", "bevor du gehst {}", "angenommen {}", "man könnte {}", "{} später",
@@ -90,7 +90,7 @@ def test_orders_themselves_meet_no_objection(language: str) -> None:
 def test_no_frame_is_an_order(language: str, frame: str) -> None:
     for order in orders(language):
         text = frame.format(order)
-        assert isinstance(GRAMMAR.match(text, language), Rejection) or text.endswith("?"), text
+        assert isinstance(GRAMMAR.match(text, language), Rejection) or "?" in text, text
         assert objection(text, language, order) is not None, text
 
 

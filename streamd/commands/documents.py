@@ -19,14 +19,18 @@ def shown(place: Place) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Without the booleans of YAML 1.1."""
+    """Scalars as YAML 1.2 has them: off, 12:30, 010 and 2026-01-02 are text (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_KINDS = {
+    "null": (r"null|~|", ["n", "~", ""]),
+    "bool": (r"true|false", ["t", "f"]),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", list("-+0123456789.")),
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
+_Loader.yaml_implicit_resolvers = {}
+for _kind, (_pattern, _first) in _KINDS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Place, str]]:

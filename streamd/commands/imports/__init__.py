@@ -13,6 +13,7 @@ from streamd.commands.imports.rhasspy import rhasspy
 from streamd.commands.imports.rhino import rhino
 from streamd.commands.imports.shared import Data
 from streamd.commands.imports.tools import mcp, openai
+from streamd.errors import ConfigError
 
 KINDS: Mapping[str, Callable[[str, str], Data]] = {
     "rhino": rhino,
@@ -25,4 +26,8 @@ KINDS: Mapping[str, Callable[[str, str], Data]] = {
 
 def convert(kind: str, text: str, name: str) -> Data:
     """A pack's data from the text of a file called `name`. Raises ConfigError, and KeyError for an unknown kind."""
-    return {key: value for key, value in KINDS[kind](text, name).items() if value}
+    importer = KINDS[kind]
+    try:
+        return {key: value for key, value in importer(text, name).items() if value}
+    except (AttributeError, TypeError, KeyError, ValueError) as error:  # a list where keys should be, and the like
+        raise ConfigError(f"{name}: not as {kind} writes it: {error!r}") from error

@@ -25,7 +25,7 @@ def hassil(text: str, name: str) -> Data:
     commands = {}
     for intent, body in intents.items():
         sentences: list[Any] = []
-        for number, block in enumerate(body.get("data") or []):
+        for number, block in enumerate((body or {}).get("data") or []):
             if held := {"requires_context", "excludes_context", "lists", "expansion_rules"} & block.keys():
                 place = lines.get(("intents", intent, "data", number), name)
                 raise ConfigError(
@@ -33,6 +33,8 @@ def hassil(text: str, name: str) -> Data:
                 )
             fixed = block.get("slots") or {}
             sentences += [{"template": item, "params": fixed} if fixed else item for item in block.get("sentences", [])]
+        if not sentences:
+            continue
         params = params_of_lists(sentences, lists, rules)
         commands[intent] = {"sentences": sentences, "params": params, "safety": AT_ONCE}
     return {"language": language, "commands": commands, "lists": lists, "expansion_rules": rules}

@@ -7,44 +7,47 @@ bool). `a:b` without a tag has nowhere to go.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
 from streamd.commands.imports.hassil import params_of_lists
-from streamd.commands.imports.shared import AT_ONCE, Data
+from streamd.commands.imports.jsgf import Group, Item, Rule, Tag, Word, parse
+from streamd.commands.imports.shared import AT_ONCE, Data, title_of
 from streamd.core.commands.definition import Scalar
 from streamd.errors import ConfigError
 
+MOST_VALUES = 2_000  # that one slot may have
+DEEPEST = 24  # rules within rules
 _SECTION = re.compile(r"\[([\w.:/ -]+)\]")
 _RULE = re.compile(r"([\w.]+)\s*=\s*(.+)")
-_TAG = re.compile(r"\{(\w+)(?::([^{}!]*))?(?:!(int|float|bool))?\}")
-_CONVERTERS: dict[str | None, Callable[[str], Scalar]] = {
+_SPAN = re.compile(r"\d+\.\.\d+(?:,\d+)?")
+_CONVERTERS: Mapping[str | None, Callable[[str], Scalar]] = {
     None: str,
     "int": int,
     "float": float,
     "bool": lambda text: text.lower() in ("true", "yes", "on", "1"),
 }
-_LAST_WORD = re.compile(r"(?:<[\w.]+>|[^\s()\[\]{}|]+)$")
-_CHOICE = re.compile(r"\((?:[^()\[\]<>{}]|\([^()\[\]<>{}]*\))*\)$")  # of words, or of groups of words
-_SUBSTITUTED = re.compile(r"(?<=[\w)]):[\w-]*")
 
 
 def rhasspy(text: str, name: str) -> Data:
     """Intents as a pack's data."""
     sections = _sections(text, name)
-    bodies = {f"{title}.{rule}": body for title, (rules, _) in sections.items() for rule, body in rules.items()}
-    lists: Data = {}
+    dialect = _Dialect(
+        {f"{title}.{rule}": body for title, (rules, _) in sections.items() for rule, body in rules.items()}
+    )
     commands: Data = {}
     for title, (_, sentences) in sections.items():
-        templates = [_Dialect(title, bodies, lists, name).template(sentence) for sentence in sentences]
-        if templates:
-            commands[title] = {"sentences": templates, "safety": AT_ONCE}
+        if sentences:
+            templates = [_told(dialect, title, sentence, name) for sentence in sentences]
+            commands[title_of(title)] = {"sentences": templates, "safety": AT_ONCE}
     rules = {
-        rule: _Dialect(rule.partition(".")[0], bodies, lists, name).template(body) for rule, body in bodies.items()
+        title_of(f"{title}.{rule}"): _told(dialect, title, body, name)
+        for title, (bodies, _) in sections.items()
+        for rule, body in bodies.items()
     }
     for command in commands.values():
-        command["params"] = params_of_lists(command["sentences"], lists, rules)
-    return {"language": "en", "commands": commands, "lists": lists, "expansion_rules": rules}
+        command["params"] = params_of_lists(command["sentences"], dialect.lists, rules)
+    return {"language": "en", "commands": commands, "lists": dialect.lists, "expansion_rules": rules}
 
 
 def _sections(text: str, name: str) -> dict[str, tuple[dict[str, str], list[str]]]:
@@ -59,67 +62,115 @@ def _sections(text: str, name: str) -> dict[str, tuple[dict[str, str], list[str]
             rules, sentences = sections.setdefault(section[1], ({}, []))
         elif not sections:
             raise ConfigError(f"{name}:{number}: no sentences.ini: a sentence before the first [Intent]")
+        elif "$" in line or "!" in re.sub(r"\{[^{}]*\}", "", line):
+            raise ConfigError(f"{name}:{number}: slot files and converters are not in this file: write the values out")
         elif rule := _RULE.fullmatch(line):
             rules[rule[1]] = rule[2]
-        elif "$" in line or "!" in _TAG.sub("", line):
-            raise ConfigError(f"{name}:{number}: slot files and converters are not in this file: write the values out")
         else:
             sentences.append(line.removeprefix("\\"))
     return sections
 
 
+def _told(dialect: _Dialect, section: str, text: str, name: str) -> str:
+    """A template as hassil's. Raises ConfigError that names it."""
+    try:
+        return dialect.template(section, parse(text).options)
+    except ValueError as error:
+        raise ConfigError(f"{name}: [{section}] {text}: {error}") from error
+
+
 class _Dialect:
-    """Rhasspy's templates of one section as hassil's."""
+    """Rhasspy's templates as hassil's. `rules` are those of all sections; `lists` holds what slots may be."""
 
-    def __init__(self, section: str, rules: dict[str, str], lists: Data, name: str) -> None:
-        self._section, self._rules, self._lists, self._name = section, rules, lists, name
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        self._rules = rules
+        self.lists: Data = {}
 
-    def template(self, text: str) -> str:
-        text = re.sub(r"<([\w.]+)>", lambda found: f"<{self._rule(found[1])}>", text)
-        return "".join(self._pieces(text))
+    def template(self, section: str, options: Sequence[Sequence[Item]]) -> str:
+        """Options that a section writes. Raises ValueError."""
+        told = (" ".join(filter(None, (self._item(section, item) for item in items))) for items in options)
+        return "|".join(told) if len(options) == 1 else f"({'|'.join(told)})"
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        """Words between slots, and slots: what stands before a tag is what is said for it."""
-        at = 0
-        for tag in _TAG.finditer(text):
-            before = text[at : tag.start()]
-            body = _CHOICE.search(before) or _LAST_WORD.search(before)
-            if body is None:
-                raise ConfigError(
-                    f"{self._name}: [{self._section}] {text}: {tag[0]} is a tag on more than a choice of words"
-                )
-            yield _SUBSTITUTED.sub("", before[: body.start()])
-            try:
-                yield self._list(body[0], tag[1], tag[2], _CONVERTERS[tag[3]])
-            except ValueError as error:
-                raise ConfigError(f"{self._name}: [{self._section}] {text}: {tag[0]}: {error}") from error
-            at = tag.end()
-        yield _SUBSTITUTED.sub("", text[at:])
+    def _item(self, section: str, item: Item) -> str:
+        if item.tag is not None:
+            return self._slot(section, item, item.tag)
+        match item:
+            case Word(text=text):
+                return text
+            case Rule(name=name):
+                return f"<{title_of(self._rule(section, name)[1])}>"
+            case Group(options=options, optional=optional):
+                inner = self.template(section, options)
+                return f"[{inner}]" if optional else inner if inner.startswith("(") else f"({inner})"
+        raise AssertionError(item)
 
-    def _rule(self, title: str) -> str:
-        return title if "." in title else f"{self._section}.{title}"
+    def _rule(self, section: str, name: str) -> tuple[str, str]:
+        """The section of a rule, and its name with it. A rule without one is of the section that refers to it."""
+        full = name if name in self._rules else f"{section}.{name}"
+        if full not in self._rules:
+            raise ValueError(f"there is no rule <{name}>")
+        return full.rpartition(".")[0], full
 
-    def _list(self, body: str, tag: str, fixed: str | None, convert: Callable[[str], Scalar]) -> str:
-        """The slot that a group, word or rule with a tag becomes. {tag:value} gives one value for all of it."""
-        if body.startswith("<"):
-            body = self._rules.get(body[1:-1], "")
-        inner = body.strip()
-        inner = inner[1:-1].strip() if inner.startswith("(") and inner.endswith(")") else inner
-        if span := re.fullmatch(r"(\d+)\.\.(\d+)", inner):
-            return f"{{{span[0]}:{tag}}}"
-        body_of_list = {"values": [_value(part.strip(), fixed, convert) for part in inner.split("|")]}
-        title = tag
-        while self._lists.setdefault(title, body_of_list) != body_of_list:
+    def _slot(self, section: str, item: Item, tag: Tag) -> str:
+        """{tag:value} gives one value for all of it."""
+        if tag.converter not in _CONVERTERS:
+            raise ValueError(f"the converter {tag.converter} of {tag.name} is not known: int, float and bool are")
+        if isinstance(item, Group) and item.optional:
+            return f"[{self._slot(section, Group(gives=item.gives, options=item.options), tag)}]"
+        if span := _span(item):
+            return f"{{{span}:{tag.name}}}"
+        body = {"values": list(self._values_of(section, item, tag, _CONVERTERS[tag.converter]))}
+        title = tag.name
+        while self.lists.setdefault(title, body) != body:
             title += "_"
-        return f"{{{title}}}" if title == tag else f"{{{title}:{tag}}}"
+        return f"{{{title}}}" if title == tag.name else f"{{{title}:{tag.name}}}"
+
+    def _values_of(
+        self, section: str, item: Item, tag: Tag, convert: Callable[[str], Scalar]
+    ) -> Iterator[dict[str, Scalar]]:
+        for said, gives in self._values(section, item, 0):
+            if not said:
+                raise ValueError(f"{tag.name} may be said without a word")
+            yield {"in": said, "out": convert(gives if tag.value is None else tag.value)}
+
+    def _values(self, section: str, item: Item, depth: int) -> list[tuple[str, str]]:
+        """Ways to say an item, and what is written: `big:large lamp` is said "big lamp" and gives "large lamp"."""
+        match item:
+            case Word(text=text, gives=gives):
+                if _SPAN.fullmatch(text) or text == "*":
+                    raise ValueError(f"{text} beside other words has no list of values: write them out")
+                return [(text, text if gives is None else gives)]
+            case Rule(name=name) if depth < DEEPEST:
+                within, full = self._rule(section, name)
+                found = self._choice(within, parse(self._rules[full]).options, depth + 1)
+            case Group(options=options, optional=optional):
+                found = self._choice(section, options, depth) + ([("", "")] if optional else [])
+            case _:
+                raise ValueError("its rules refer to each other without an end")
+        return found if item.gives is None else [(said, item.gives) for said, _ in found]
+
+    def _choice(self, section: str, options: Sequence[Sequence[Item]], depth: int) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for items in options:
+            if any(item.tag for item in items):
+                raise ValueError("a tag within a tag")
+            for parts in product(*(self._values(section, item, depth) for item in items)):
+                found.append((_joined(said for said, _ in parts), _joined(gives for _, gives in parts)))
+                if len(found) > MOST_VALUES:
+                    raise ValueError(f"a slot of more than {MOST_VALUES} values")
+        return found
 
 
-def _value(part: str, fixed: str | None, convert: Callable[[str], Scalar]) -> dict[str, Any]:
-    """`big:large lamp` is said "big lamp" and gives "large lamp"; `(big lamp):lamp_1` gives lamp_1."""
-    group = re.fullmatch(r"\((.*)\)(?::(\S*))?", part)
-    words = [word.partition(":") for word in (group[1] if group else part).split()]
-    spoken = " ".join(said for said, _, _ in words if said)
-    written = " ".join(filter(None, (gives if colon else said for said, colon, gives in words)))
-    if group and group[2] is not None:
-        written = group[2]
-    return {"in": spoken, "out": convert(written if fixed is None else fixed)}
+def _joined(words: Iterable[str]) -> str:
+    return " ".join(filter(None, words))
+
+
+def _span(item: Item) -> str | None:
+    """The numbers that an item is, and nothing else."""
+    match item:
+        case Group(options=((only,),), gives=None):
+            return _span(only)
+        case Word(text=text, gives=None) if _SPAN.fullmatch(text):
+            return text
+        case _:
+            return None

@@ -1,4 +1,7 @@
-"""Picovoice's context YAML. https://picovoice.ai/docs/rhino: [a, b] is a choice, (x) optional, $type:name a slot."""
+"""Picovoice's context YAML: [a, b] is a choice, (a, b) one that may be left out, $type:name a slot.
+
+https://picovoice.ai/docs/rhino
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ def rhino(text: str, name: str) -> Data:
         for key, values in (context.get("macros") or {}).items()
     }
     commands = {}
-    for intent, expressions in context["expressions"].items():
+    for intent, said in context["expressions"].items():
+        expressions = said if isinstance(said, list) else [said]
         sentences = [_template(str(expression), name) for expression in expressions]
         used = {slot: kind for expression in expressions for kind, slot in _SLOT.findall(str(expression))}
         params = {slot: _param(kind, slots, name) for slot, kind in used.items()}
@@ -52,7 +56,7 @@ def _param(kind: str, slots: Mapping[str, list[str]], name: str) -> Data:
 
 
 def _template(expression: str, name: str) -> str:
-    """[a, b] → (a|b), (x) → [x], $type:name → {type:name}, @macro → <macro>."""
+    """[a, b] → (a|b), (a, b) → [a|b], $type:name → {type:name}, @macro → <macro>."""
     template, depth = "", []
     for piece in re.findall(r"\$[\w.]+:\w+|@\w+|.", expression):
         if piece in "[(":
@@ -64,7 +68,7 @@ def _template(expression: str, name: str) -> str:
             template += f"{{{title}}}" if kind == title or kind in _NUMBERS else f"{{{kind}:{title}}}"
         elif piece.startswith("@"):
             template += f"<{piece[1:]}>"
-        elif piece == "," and depth and depth[-1] == "[":
+        elif piece == "," and depth:
             template = template.rstrip() + "|"
         elif not (piece == " " and template.endswith(("|", "(", "["))):
             template += _SWAPPED.get(piece, piece)

@@ -17,6 +17,11 @@ _MAYBE = re.compile(r"\[[^\[\]()]*\]|\([^\[\]()]*\|[^\[\]()]*\)")  # what needn'
 _ALWAYS = re.compile(r"\(([^\[\]()|]*)\)")
 
 
+def title_of(name: str) -> str:
+    """A command's name that is as near to another system's as may be."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:64]
+
+
 def slots_of(template: str, rules: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str]]:
     """Slot and list of every reference in a template of hassil's, and in the rules that it refers to."""
     for title, slot in _REFERENCE.findall(template):

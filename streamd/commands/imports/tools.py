@@ -6,12 +6,18 @@ import json
 import re
 from typing import Any
 
-from streamd.commands.imports.shared import Data
+from streamd.commands.imports.shared import Data, title_of
 from streamd.core.commands.params import ENFORCED, SAID, TYPES
 from streamd.errors import ConfigError
 
 _HINTS = {"readOnlyHint": "changes nothing", "destructiveHint": "destroys", "idempotentHint": "may be repeated"}
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_.\-]+")
+
+
+_LISTS: Data = {  # of what has no values of its own
+    "any_words": {"wildcard": True},
+    "true_or_false": {"values": [{"in": "(true|on|yes)", "out": True}, {"in": "(false|off|no)", "out": False}]},
+}
 
 
 def _json(text: str, name: str) -> Any:
@@ -27,10 +33,13 @@ def openai(text: str, name: str) -> Data:
     tools = data.get("tools", [data]) if isinstance(data, dict) else data
     commands = {}
     for tool in tools:
+        if tool.get("type", "function") != "function":
+            continue  # what runs at OpenAI's, such as code_interpreter
         function = tool.get("function", tool)
         schema = function.get("parameters") or {}
-        commands[function["name"]] = _tool(function["name"], function.get("description", ""), schema, name)
-    return {"language": "en", "commands": commands}
+        title = title_of(function["name"])
+        commands[title] = _tool(function["name"], function.get("description", ""), schema, name)
+    return {"language": "en", "commands": commands, "lists": _LISTS}
 
 
 def mcp(text: str, name: str) -> Data:
@@ -45,8 +54,8 @@ def mcp(text: str, name: str) -> Data:
     commands = {}
     for tool in tools:
         title = tool["name"]
-        commands[title] = _tool(title, _described(tool), tool.get("inputSchema") or {}, name)
-    return {"language": "en", "commands": commands}
+        commands[title_of(title)] = _tool(title, _described(tool), tool.get("inputSchema") or {}, name)
+    return {"language": "en", "commands": commands, "lists": _LISTS}
 
 
 def _described(tool: Data) -> str:
@@ -65,13 +74,25 @@ def _tool(title: str, description: str, schema: Data, name: str) -> Data:
     params, said = {}, _spoken(title)
     for slot, body in schema.get("properties", {}).items():
         params[slot] = _tool_param(slot, body, title, name) | ({} if slot in required else {"optional": True})
-        spoken = f"{_spoken(slot)} {{{slot}}}"
+        spoken = f"{_spoken(slot)} {_reference(slot, params[slot])}"
         said += f" {spoken}" if slot in required else f" [{spoken}]"
     return {"description": description, "sentences": [said], "params": params, "safety": {"risk": "confirm"}}
 
 
+def _reference(slot: str, param: Data) -> str:
+    """What is said for a parameter."""
+    listed = {"boolean": "true_or_false", "string": "any_words"}.get(str(param.get("type")))
+    return f"{{{slot}}}" if listed is None or "enum" in param or "const" in param else f"{{{listed}:{slot}}}"
+
+
 def _tool_param(slot: str, body: Data, title: str, name: str) -> Data:
     """A property as far as it can be spoken and enforced."""
+    for union in ("anyOf", "oneOf"):  # as pydantic writes what may be left out
+        kinds = [kind for kind in body.get(union) or () if kind.get("type") != "null"]
+        if len(kinds) == 1:
+            body = {key: value for key, value in body.items() if key != union} | kinds[0]
+    if None in (body.get("enum") or ()):
+        body = body | {"enum": [value for value in body["enum"] if value is not None]}
     if isinstance(body.get("type"), list):
         body = body | {"type": next((kind for kind in body["type"] if kind != "null"), None)}
     if "enum" not in body and "const" not in body and body.get("type") not in TYPES:

@@ -83,6 +83,7 @@ _PHRASES = {
 _POLITE = {"en": "would like", "de": "hätte gern"}  # holds a word of those above, and is no condition
 LANGUAGES = tuple(_PHRASES)  # in which this objects
 _NOT = "n't"
+_BEHIND = " !.…\"'”»)"  # what may stand behind the mark of a question
 _OPENINGS = frozenset({"can", "could", "may", "would", "will", "kann", "kannst", "können", "könnte", "darf", "dürfte"})
 
 
@@ -101,7 +102,7 @@ def objection(heard: str, language: str, said: str = "") -> Objection | None:
                 return Objection(kind, " ".join(phrase))
     if spoilt := next((word for word in text if word.endswith(_NOT) and word not in own), None):
         return Objection(Kind.NEGATED, spoilt)
-    if language in LANGUAGES and heard.rstrip().endswith("?") and not (own and own[0] in _OPENINGS):
+    if language in LANGUAGES and heard.rstrip(_BEHIND).endswith("?") and not (own and own[0] in _OPENINGS):
         return Objection(Kind.QUESTION, "?")
     return None
 

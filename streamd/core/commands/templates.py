@@ -61,16 +61,17 @@ def intents(pack: Pack, language: str) -> Intents:
 
 
 def _lists(commands: Iterator[Command] | Any) -> dict[str, Any]:
+    ranges: dict[str, Any] = {}
     lists: dict[str, Any] = {}
     for command in commands:
         for name, schema in command.params.items():
             if is_number(schema):
-                lists |= _range(name, schema)
+                ranges |= _range(name, schema)
             elif isinstance(values := schema.get("enum", [schema["const"]] if "const" in schema else None), list):
                 taken = lists.setdefault(name, {"values": []})
                 spoken = [{"in": str(value).replace("_", " "), "out": value} for value in values]
                 taken["values"] += [value for value in spoken if value not in taken["values"]]
-    return lists
+    return ranges | lists  # another command's number of the same name is read without a list
 
 
 def _range(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
