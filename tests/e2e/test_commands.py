@@ -78,7 +78,7 @@ commands:
     dispatch: {{http: {{url: "{url}/go", body: {{metres: "{{metres}}"}}}}}}
     undo: {{http: {{url: "{url}/back", body: {{metres: "{{metres}}"}}}}}}
 """
-VOICE = Path(__file__).parents[1] / "data/commands"
+VOICE = Path(__file__).parents[1] / "data/answers"
 
 
 @pytest.fixture(scope="module")
