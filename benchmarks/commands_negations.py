@@ -25,7 +25,7 @@ def main(model: str = "base", count: int = 50) -> None:
     for language in ("en", "de"):
         said = [grammar.say(language, index) for index in grammar.network(language).spread(400)]
         orders = [match.sentence for match in said if match and match.command.safety.risk != "forbidden"]
-        frames = [frame for kind in FRAMES[language].values() for frame in kind if frame != "{}?"]
+        frames = [frame for kind in FRAMES[language].values() for frame in kind if "?" not in frame]
         framed = [chance.choice(frames).format(chance.choice(orders)) for _ in range(count)]
         for what, texts in (("orders", chance.sample(orders, count)), ("no orders", framed)):
             heard = list(read_aloud(grammar, dict.fromkeys(texts), language, model))

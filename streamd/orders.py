@@ -27,7 +27,7 @@ from streamd.core.commands.reasons import Reason, in_language
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
-from streamd.core.commands.weigh import weigh
+from streamd.core.commands.weigh import likeliest, weigh
 from streamd.core.events import Command as Told
 from streamd.core.events import Final
 from streamd.core.tools.tool import Tool, ToolDecision
@@ -155,9 +155,7 @@ class BySound:
         return replace(understood, decision=unsure(understood.decision, ONLY_TEXT))
 
     def _judge(self, heard: Comparisons, text: str) -> Understood:
-        weighed = {tag: weigh(comparison, self._grammar, tag) for tag, comparison in heard.by_language}
-        tag = max(weighed, key=lambda tag: weighed[tag].certainty)
-        best = weighed[tag]
+        tag, best = likeliest({tag: weigh(each, self._grammar, tag) for tag, each in heard.by_language})
         decision = decide(best.found, best.texts, tag, sure=best.sure)
         nearest = self._grammar.nearest(text, tag) if decision.verdict is Verdict.REJECT else None
         scores = asdict(best.scores) if best.scores else {}

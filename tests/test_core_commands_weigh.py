@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamd.core.commands.grammar import Grammar, Match, Rejection
 from streamd.core.commands.hearing import Comparison, Reading
-from streamd.core.commands.weigh import CALIBRATED, Weighed, Weights, weigh
+from streamd.core.commands.weigh import CALIBRATED, Weighed, Weights, likeliest, weigh
 from tests.packs import press_line
 
 GRAMMAR = Grammar(press_line())
@@ -62,6 +62,17 @@ def test_two_meanings_that_are_almost_alike_are_asked_about_or_left() -> None:
     assert not found.sure
     unclear = weighed({"Set press two to 95": -5.0, "Set press three to 95": -5.1}, {})
     assert reason(unclear).startswith("this could be set_speed(press=press_2, speed=95) or set_speed(press=press_3")
+
+
+def test_of_several_languages_the_most_certain_one_counts_unless_another_contradicts() -> None:
+    clear, unclear = weighed(CLEAR, {}), weighed({"Light on": -1.0, "Light off": -2.0}, {})
+    same, other = Weighed(clear.found, sure=True, texts=()), weighed({"Light on": -0.1, "Light off": -9.0}, {})
+    nothing = Weighed(Rejection("no"), sure=False, texts=())
+    assert other.sure
+    for beside in (unclear, same, nothing):
+        assert likeliest({"de": beside, "en": clear}) == ("en", clear)
+    tag, found = likeliest({"de": other, "en": clear})
+    assert (found.found, found.sure) == ((clear if tag == "en" else other).found, False)
 
 
 def test_what_sounds_more_like_something_else_is_no_command() -> None:

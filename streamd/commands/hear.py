@@ -14,7 +14,7 @@ from streamd.core.commands.decide import decide
 from streamd.core.commands.grammar import Grammar, Match, Rejection
 from streamd.core.commands.hearing import LONGEST_S, Choices
 from streamd.core.commands.lattice import lattice, primer, too_large
-from streamd.core.commands.weigh import Weighed, weigh
+from streamd.core.commands.weigh import Weighed, likeliest, weigh
 from streamd.engines.base import Context
 from streamd.engines.whisper import build
 from streamd.engines.whisper.engine import WhisperEngine
@@ -55,9 +55,9 @@ def try_recordings(grammar: Grammar, files: Iterable[Path], model: str, language
             reason = f"{len(pcm) / SAMPLE_RATE:.0f} s of sound are too long for a command"
             yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, tags[0])
         elif asked:
-            heard = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
-            tag = max(heard, key=lambda tag: heard[tag].certainty)
-            yield told(file, heard[tag], grammar, tag)
+            weighed = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
+            tag, heard = likeliest(weighed)
+            yield told(file, heard, grammar, tag)
         else:
             yield _by_text(grammar, engine, file, pcm, tags)
 

@@ -9,8 +9,8 @@ knows the grammar, so what was learnt on one serves another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
@@ -105,6 +105,14 @@ def weigh(heard: Comparison, grammar: Grammar, language: str, weights: Weights =
     if not _is_askable(scores, weights):
         return Weighed(Rejection(_doubt(scores, meanings, weights)), sure=False, texts=near, scores=scores)
     return Weighed(best.match, sure=_is_sure(scores, weights), texts=near, scores=scores)
+
+
+def likeliest(weighed: Mapping[str, Weighed]) -> tuple[str, Weighed]:
+    """Of what was weighed in several languages the one that is most certain; in doubt where another one contradicts."""
+    tag = max(weighed, key=lambda tag: weighed[tag].certainty)
+    best = weighed[tag]
+    sure = {each.found.meaning for each in weighed.values() if each.sure and isinstance(each.found, Match)}
+    return tag, replace(best, sure=best.sure and len(sure) == 1)
 
 
 def _is_askable(scores: Scores, weights: Weights) -> bool:
