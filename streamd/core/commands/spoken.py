@@ -19,7 +19,7 @@ from text_to_num import find_numbers
 
 _FIGURE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _PIECE = re.compile(r"-?[0-9][0-9.,]*[0-9]|-?[0-9]|[^\W\d_]+(?:'[^\W\d_]+)*|[%°/]|[^\w\s]|_")  # numbers, words, signs
-SIGNS = frozenset("%°/")  # that are spoken
+SIGNS = frozenset("%°/$€£¥¢")  # that are spoken: somebody who says dollars means no bar
 # `ein` is an article and half of a verb ("stell Presse zwei auf hundert ein"); `second` and `a` are no numbers either.
 _NEVER_NUMBERS = {"de": frozenset({"ein"}), "en": frozenset({"second", "a"})}
 _HALVES = {"en": ("and", "a", "half"), "de": ("und", "ein", "halb")}
