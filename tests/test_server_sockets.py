@@ -150,7 +150,7 @@ async def test_a_reader_that_may_not_speak_expects_nothing() -> None:
     async with served(hub, tokens=TOKENS) as client, client.events(query="?token=viewers-secret") as socket:
         await event(socket)
         await socket.send('{"type": "vocabulary", "terms": ["Lasecki"]}')
-        assert await closed(socket) == (1008, "forbidden: this needs the token of a speaker")
+        assert await closed(socket) == (1008, "forbidden: this needs a token of the role speaker")
     assert hub["room"].vocabulary == ("CTranslate2",)
 
 
@@ -326,7 +326,7 @@ async def test_a_question_is_answered_over_the_socket() -> None:
         ]
         async with client.events(query="?token=viewer-secret") as socket:
             await socket.send('{"type": "deny", "command_id": "c1"}')
-            assert await closed(socket) == (1008, "forbidden: this needs the token of a operator")
+            assert await closed(socket) == (1008, "forbidden: this needs a token of the role operator")
         async with client.events(query="?token=operator-secret") as socket:
             await socket.send('{"type": "deny"}')
             assert (await closed(socket))[0] == 1008
@@ -346,7 +346,7 @@ async def test_operators_tell_how_the_plant_is_over_the_socket() -> None:
             assert await closed(socket) == (1008, "this daemon takes no commands, so nobody asks for states")
         async with client.events(query="?token=speaker-secret") as socket:
             await socket.send(tell)
-            assert await closed(socket) == (1008, "forbidden: this needs the token of a operator")
+            assert await closed(socket) == (1008, "forbidden: this needs a token of the role operator")
 
 
 async def test_the_session_is_told_what_was_delivered() -> None:

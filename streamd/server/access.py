@@ -79,7 +79,7 @@ class Access:
         if role is Role.NOBODY:
             raise Refused(HTTPStatus.UNAUTHORIZED, "this token is not known here")
         if role < needed:
-            raise Refused(HTTPStatus.FORBIDDEN, f"this needs the token of a {needed.name.lower()}")
+            raise Refused(HTTPStatus.FORBIDDEN, f"this needs a token of the role {needed.name.lower()}")
         return Person(owner(token), role.name.lower())
 
     def foreign_origin(self, headers: Headers) -> str | None:
