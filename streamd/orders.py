@@ -14,6 +14,7 @@ from typing import Protocol
 from rapidfuzz import fuzz
 
 from streamd.bridge import EngineFailed, EngineHost, in_thread
+from streamd.commands.documents import shown
 from streamd.commands.files import load
 from streamd.core.audio import SAMPLE_RATE
 from streamd.core.commands.answers import CODEWORDS
@@ -22,6 +23,7 @@ from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import LONGEST_S, Choices, Comparisons
 from streamd.core.commands.lattice import lattice, primer, too_large
+from streamd.core.commands.lint import unusable
 from streamd.core.commands.prompts import ELSE
 from streamd.core.commands.reasons import Reason, in_language
 from streamd.core.commands.second import declared, needs_second, seconded
@@ -240,6 +242,8 @@ def orders(settings: Settings, metrics: Metrics | None = None) -> Orders | None:
         )
     loaded = load([stage.pack])
     grammar = loaded.grammar()
+    if found := unusable(grammar):
+        raise ConfigError(f"{loaded.origins[found.place]}: {shown(found.place)}: {found.message}")
     commands = loaded.pack.commands.values()
     ready(commands)
     if len({owner(token) for token in settings.server.tokens.operator}) < TWO:

@@ -9,7 +9,7 @@ import pytest
 from streamd.core.commands import lattice
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.lint import Finding, lint
+from streamd.core.commands.lint import Finding, lint, unusable
 from tests.packs import press_line
 
 TESTS = {"accept": ["lamp now"], "reject": ["lamp"]}
@@ -129,6 +129,14 @@ def test_warnings(commands: dict[str, Any], words: dict[str, Any], message: str)
 def test_a_pack_may_be_too_large_to_be_compared_with_a_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lattice, "MOST_LISTED", 1)
     assert any("everything is asked about" in finding.message for finding in lint(Grammar(press_line())))
+
+
+def test_a_pack_is_unusable_by_its_own_tests_and_not_by_warnings() -> None:
+    fails = press_line(lamp=LAMP | {"tests": {"reject": ["lamp now"]}})
+    found = unusable(Grammar(fails))
+    assert found is not None
+    assert found.message == "“lamp now” should be rejected, but it is lamp()"
+    assert unusable(Grammar(press_line(lamp={"name": "lamp", "sentences": {"en": ["lamp now"]}}))) is None
 
 
 def test_many_pairs_are_counted() -> None:

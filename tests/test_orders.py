@@ -64,6 +64,21 @@ def test_commands_need_the_journal(tmp_path: Path) -> None:
         orders(settings(tmp_path, store=Store(path=None)))
 
 
+@pytest.mark.parametrize(
+    ("pack", "reason"),
+    [
+        ("{sentences: [light on], safety: {risk: low}, tests: {reject: [light on]}}", "“light on” should be rejected"),
+        ("{sentences: [light on], tests: {accept: [light off]}}", "“light off” should be a"),
+        ("{sentences: [light on], dispatch: {mqtt: {topic: '{x}'}}}", "{x} is no parameter of a"),
+    ],
+)
+def test_a_pack_that_fails_its_own_tests_is_not_used(tmp_path: Path, pack: str, reason: str) -> None:
+    stated = settings(tmp_path)
+    Path(stated.pipeline.commands.pack).write_text(f"commands:\n  a: {pack}\n")
+    with pytest.raises(ConfigError, match=rf"pack.yaml:2: commands\.a\..*{reason}"):
+        orders(stated)
+
+
 def test_two_persons_need_two_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     orders(settings(tmp_path))
     assert "both can't be confirmed: it takes tokens of two persons" in caplog.text

@@ -53,6 +53,11 @@ def lint(grammar: Grammar) -> list[Finding]:
     return sorted(dict.fromkeys(found), key=lambda finding: finding.level)
 
 
+def unusable(grammar: Grammar) -> Finding | None:
+    """The first error for which no daemon uses a pack. Sentences of two meanings, and those that answer, do nothing."""
+    return next((finding for check in (tests, placeholders) for finding in check(grammar)), None)
+
+
 # --- errors ---------------------------------------------------------------------------------------------------------
 
 
