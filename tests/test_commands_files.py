@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,17 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ConfigError, match=reason):
             load([given])
+
+
+def test_a_module_may_be_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_orders.py").write_text(
+        "from streamd.commands.decorate import Commands\n"
+        "orders = Commands()\n"
+        "@orders.command(en=['light on'])\n"
+        "def light_on() -> None: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert list(load(["my_orders:orders"]).pack.commands) == ["light_on"]
+    assert sys.path == before
+    monkeypatch.delitem(sys.modules, "my_orders")

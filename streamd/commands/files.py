@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -113,10 +115,11 @@ def _files(given: str) -> list[Path]:
 
 
 def _from_python(given: str) -> dict[str, Any]:
-    """A pack that a decorated module offers."""
+    """A pack that a decorated module offers, which may be in the working directory."""
     module, attribute = given.split(":")
     try:
-        found: Any = importlib.import_module(module)
+        with _here_too():
+            found: Any = importlib.import_module(module)
         for name in attribute.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
@@ -128,6 +131,17 @@ def _from_python(given: str) -> dict[str, Any]:
     for command in said["commands"].values():
         command.pop("name")
     return said
+
+
+@contextmanager
+def _here_too() -> Iterator[None]:
+    """Modules are looked for in the working directory, after all other places."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _relative(path: Path) -> str:
