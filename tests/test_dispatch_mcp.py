@@ -30,8 +30,9 @@ class Tools:
         return {"mcp": {"server": self.url, "tool": tool, **more}}
 
 
-@pytest_asyncio.fixture
-async def tools() -> AsyncIterator[Tools]:
+@pytest_asyncio.fixture(params=[True, False], ids=["single answers", "event streams"])
+async def tools(request: pytest.FixtureRequest) -> AsyncIterator[Tools]:
+    """A server of each kind: without sessions, or with sessions and events for answers, as is the default."""
     port = free_port()
     found = Tools(f"http://127.0.0.1:{port}/mcp")
     server = MCPServer("press")
@@ -66,7 +67,7 @@ async def tools() -> AsyncIterator[Tools]:
     async def unread() -> str:
         raise ToolError("no state")
 
-    app = server.streamable_http_app(stateless_http=True, json_response=True)
+    app = server.streamable_http_app(stateless_http=request.param, json_response=request.param)
     http = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1))
     task = asyncio.create_task(http._serve())  # without its signal handlers
     while not http.started:  # noqa: ASYNC110 - uvicorn has no event for it
