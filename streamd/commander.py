@@ -266,11 +266,13 @@ class Commander:
         self._append(bodies, written(facts or {}))
 
     def _append(self, bodies: Sequence[Told], note: str) -> None:
+        """The note goes with the first event of the command that it is about: what that voids comes before it."""
+        about = next((told for told in bodies if told.command_id == bodies[-1].command_id), None)
         waiting = deque(bodies)
         while waiting:
             told = waiting.popleft()
             request = self._desk.request(told.command_id)
-            event = self._feed.append(self._by_the_wall(told), note)
+            event = self._feed.append(self._by_the_wall(told), note if told is about else "{}")
             self._count.labels(told.state).inc()
             if told.state == "confirmed" and request is not None:
                 now = self._orders.now_ms()

@@ -49,6 +49,16 @@ def test_a_soak_tells_the_rate_that_it_may_be(run: Run) -> None:
     )
 
 
+def test_a_soak_that_has_just_begun_has_no_rate(run: Run) -> None:
+    with closing(sqlite3.connect("j")) as db:
+        db.execute("DROP TRIGGER audit_is_not_deleted")
+        db.execute("DELETE FROM audit WHERE kind = 'listened'")
+        db.commit()
+    code, out, _ = run("--store", "j", "--soak")
+    assert code == 0
+    assert "actions: set_speed 1; nobody has told yet how long was listened; asked 0 times" in out
+
+
 def test_without_a_journal_there_is_no_audit(run: Run) -> None:
     assert run("--set", "store.path=")[0] == 69
     assert run("--store", "nowhere")[0] == 69

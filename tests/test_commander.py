@@ -177,6 +177,15 @@ async def test_what_was_heard_is_in_the_audit_and_not_on_the_wire(room: Room) ->
     assert notes[3] == {"target": None, "call": {}, "answer": {"rpm": 95}, "said": "done"}
 
 
+async def test_what_was_heard_is_written_beside_the_command_that_it_gave_and_only_once(room: Room) -> None:
+    room.say("set press two to 95")
+    await room.question()
+    room.say("set press two to 60")
+    await room.until("proposed", "awaiting_confirmation", "expired", "proposed", "awaiting_confirmation")
+    notes = [json.loads(event.note) for event in room.log.since(0) if isinstance(event.body, Told)]
+    assert [note.get("heard") for note in notes] == ["set press two to 95", None, None, "set press two to 60", None]
+
+
 async def test_partials_and_what_was_not_heard_in_full_are_never_read(room: Room) -> None:
     number = room.feed.append(Status(state="speech")).seq
     text = "tell me the speed"

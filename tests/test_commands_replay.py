@@ -50,6 +50,15 @@ def test_what_would_differ() -> None:
     assert json.loads(utterance.as_json())["after"] == ["reject", None, {}]
 
 
+def test_an_utterance_counts_once() -> None:
+    """Whatever was written down later of the same command."""
+    first, other = (json.loads(row("light on", "accept", "light", params={"on": True})) for _ in range(2))
+    for entry, number in ((first, 1), (other, 2)):
+        entry["record"]["command_id"] = f"c{number}"
+    later = first | {"record": first["record"] | {"state": "expired"}, "note": other["note"] | {"heard": "fan on"}}
+    assert len(replayed(*map(json.dumps, (first, later, other)))) == 2
+
+
 def test_what_was_in_doubt_still_is() -> None:
     (utterance,) = replayed(row("light on", "confirm", "light", params={"on": True}, sure=False))
     assert (utterance.differs, utterance.reason) == (False, "it was not heard with certainty")

@@ -15,6 +15,7 @@ from streamd.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streamd.core.commands.soak import Soak
     from streamd.store import Entry
 
 
@@ -63,6 +64,12 @@ def _write_soak(rows: Iterable[Entry]) -> None:
         names = ", ".join(f"{name} {count}" for name, count in soak.acted.most_common()) or "none"
         typer.echo(
             f"grammar {soak.grammar or 'unknown'}, {mode}: {soak.hours:.2f} h, actions: {names}; "
-            f"{soak.acted_per_hour:.3f} per hour, at most {soak.at_most_per_hour:.3f} (95 %); "
+            f"{_rate(soak)}; "
             f"asked {soak.asked.total()} times"
         )
+
+
+def _rate(soak: Soak) -> str:
+    if not soak.heard_ms:
+        return "nobody has told yet how long was listened"
+    return f"{soak.acted_per_hour:.3f} per hour, at most {soak.at_most_per_hour:.3f} (95 %)"

@@ -42,14 +42,17 @@ def _shown(meaning: Meaning) -> str:
 
 
 def replay(grammar: Grammar, rows: Iterable[str], origin: str) -> Iterator[Replayed]:
-    """Every utterance in rows of `streamd commands audit`. Raises ConfigError for a line that is none of its."""
+    """Every utterance, once, in rows of `streamd commands audit`. Raises ConfigError for a line that is none of its."""
+    seen: set[object] = set()
     for number, row in enumerate(rows, start=1):
         try:
             entry = json.loads(row)
             record, note = entry["record"], entry["note"]
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{origin}:{number}: no row of `streamd commands audit`") from error
-        if "verdict" in note and record.get("type") == "command":
+        key = entry.get("session"), record.get("command_id", number)
+        if "verdict" in note and record.get("type") == "command" and key not in seen:
+            seen.add(key)
             yield _again(grammar, record, note)
 
 
