@@ -172,12 +172,14 @@ function onceAFrame(paint) {
   };
 }
 
+const UNASKED = { commands: 0 }; // of pages that don't show what commands ask
+
 const byId = (id) => document.getElementById(id);
 
-function start(paint, welcomed) {
+function start(paint, welcomed, asks) {
   const view = new View();
   const place = new Place(location);
-  const connection = new Connection({ place, view, welcomed, changed: onceAFrame(() => paint(view, connection.link, place)) });
+  const connection = new Connection({ place, view, welcomed, asks, changed: onceAFrame(() => paint(view, connection.link, place)) });
   for (const event of ["online", "pageshow", "session-fed"]) addEventListener(event, () => connection.retry());
   document.addEventListener("visibilitychange", () => {
     connection.check();
@@ -226,14 +228,14 @@ function textPage() {
     const told = describe(link, view);
     status.show({ ...told, details: [] });
   };
-  start(paint, ({ seq }) => seq === 0 && log.hush());
+  start(paint, ({ seq }) => seq === 0 && log.hush(), UNASKED);
 }
 
 /** For on air: no status, no errors; what was said last stays. */
 function overlayPage() {
   const count = style(new URLSearchParams(location.search));
   const lines = new Lines(byId("captions"));
-  start((view) => lines.show(view.items(count)));
+  start((view) => lines.show(view.items(count)), undefined, UNASKED);
 }
 
 /** The overlay's looks from its address: size, lines, fg, bg, font, align. Returns the number of lines. */

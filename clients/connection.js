@@ -85,6 +85,7 @@ export class Connection {
   #view;
   #changed;
   #welcomed;
+  #asks;
   #random;
   #socket = null;
   #attempts = 0; // since the last welcome
@@ -92,11 +93,12 @@ export class Connection {
   #retrying = null;
   #watchdog;
 
-  constructor({ place, view, changed, welcomed = () => {}, random = Math.random }) {
+  constructor({ place, view, changed, welcomed = () => {}, asks = {}, random = Math.random }) {
     this.#place = place;
     this.#view = view;
     this.#changed = changed;
     this.#welcomed = welcomed;
+    this.#asks = asks;
     this.#random = random;
     this.#watchdog = setInterval(() => this.check(), 1_000);
     this.#connect();
@@ -140,7 +142,7 @@ export class Connection {
   #open() {
     const { seq, epoch } = this.#view;
     const resume = epoch === null ? {} : { after: seq, epoch };
-    const socket = (this.#socket = new WebSocket(this.#place.url("events", { scheme: "ws", ...resume })));
+    const socket = (this.#socket = new WebSocket(this.#place.url("events", { scheme: "ws", ...resume, ...this.#asks })));
     socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(JSON.parse(data));
     socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(CLOSES[code] ?? LOST, reason);
   }

@@ -29,6 +29,7 @@ def test_an_address_says_what_is_wanted() -> None:
     assert parse_request(
         "/v1/sessions/a/events", [("after", "0"), ("epoch", "e"), ("token", "secret")]
     ) == EventsRequest(session="a", after=0, epoch="e", token="secret")
+    assert parse_request("/v1/sessions/a/events", [("commands", "0")]) == EventsRequest(session="a", commands=False)
     assert parse_request("/v1/sessions/a/audio", []) == AudioRequest(
         session="a", rate=16_000, format="s16le", events=True, takeover=False
     )
@@ -48,7 +49,7 @@ def test_an_address_says_what_is_wanted() -> None:
         ("events", [("after", "soon")], "after='soon': should be a valid integer"),
         ("events", [("after", "")], "after=''"),
         ("events", [("after", str(2**63))], "after="),
-        ("events", [("since", "1")], "unknown parameter 'since'; there are: after, epoch, token"),
+        ("events", [("since", "1")], "unknown parameter 'since'; there are: after, commands, epoch, token"),
         ("events", [("after", "1"), ("after", "2")], "'after' is given more than once"),
         ("events", [("session", "other")], "unknown parameter 'session'"),
         ("audio", [("rate", "7999")], "rate='7999': should be greater than or equal to 8000"),

@@ -167,7 +167,7 @@ def test_the_first_session_is_followed_to_its_end(room: Room) -> None:
     assert listen(room, screen) == []
     assert screen.texts == ["one", "two"]
     assert screen.notices == [""]
-    assert room.targets == ["/v1/sessions/room/events"]
+    assert room.targets == ["/v1/sessions/room/events?commands=0"]
 
 
 def test_an_end_that_is_followed_by_another_source_is_none(room: Room) -> None:
@@ -179,6 +179,12 @@ def test_an_end_that_is_followed_by_another_source_is_none(room: Room) -> None:
     assert screen.notices == ["", f"{room.url}: stopping"]
 
 
+def test_a_program_may_show_what_commands_ask(room: Room) -> None:
+    room.say(final(1, "one"), *OVER)
+    listen(room, JsonLines(io.StringIO()))
+    assert room.targets == ["/v1/sessions/room/events"]
+
+
 def test_it_resumes_where_it_was(room: Room) -> None:
     """What came before is not asked for again, and nothing is missed."""
     room.say(final(1, "one"))
@@ -186,7 +192,10 @@ def test_it_resumes_where_it_was(room: Room) -> None:
     screen = Recorder()
     waits = listen(room, screen, lambda: room.say(final(2, "two"), *OVER))
     assert screen.texts == ["one", "two"]
-    assert room.targets == ["/v1/sessions/room/events", "/v1/sessions/room/events?after=1&epoch=epoch"]
+    assert room.targets == [
+        "/v1/sessions/room/events?commands=0",
+        "/v1/sessions/room/events?after=1&epoch=epoch&commands=0",
+    ]
     assert waits == [0.5]
     assert screen.notices == ["", f"{room.url}: the connection was closed", ""]
 
@@ -270,7 +279,7 @@ def test_a_session_that_does_not_exist_yet_is_waited_for(room: Room) -> None:
     screen = Recorder()
     listen(room, screen, lambda: None, session="lab")
     assert f"{room.url}: no session named lab; there are: room" in screen.notices
-    assert room.targets == ["/v1/sessions/lab/events"] * 2
+    assert room.targets == ["/v1/sessions/lab/events?commands=0"] * 2
 
 
 def test_if_any_session_will_do_another_one_is_taken(room: Room) -> None:
@@ -281,7 +290,7 @@ def test_if_any_session_will_do_another_one_is_taken(room: Room) -> None:
         room.names = ("other",)
 
     listen(room, Recorder(), rename)
-    assert room.targets[-1] == "/v1/sessions/other/events"
+    assert room.targets[-1] == "/v1/sessions/other/events?commands=0"
 
 
 @pytest.mark.parametrize(
@@ -389,7 +398,9 @@ HELP = "name it in SSL_CERT_FILE"
 def test_addresses_as_people_have_them(url: str, session: str | None, token: str | None, events: str) -> None:
     address = Address.parse(url)
     assert (address.session, address.token) == (session, token)
-    assert address.events("x", Listener(address, Recorder()).view) == events
+    view = Listener(address, Recorder()).view
+    assert address.events("x", view, shows_commands=True) == events
+    assert address.events("x", view, shows_commands=False) == f"{events}?commands=0"
 
 
 def test_what_is_said_explicitly_wins_and_secrets_are_not_shown() -> None:

@@ -349,10 +349,12 @@ async def test_operators_tell_how_the_plant_is_over_the_socket() -> None:
             assert await closed(socket) == (1008, "forbidden: this needs a token of the role operator")
 
 
-async def test_the_session_is_told_what_was_delivered() -> None:
+async def test_the_session_is_told_what_was_delivered_to_those_who_show_commands() -> None:
     hub = PlayedHub("room")
     hub["room"].append(final(1))
-    async with served(hub) as client, client.events() as socket:
+    async with served(hub) as client, client.events(query="?commands=0") as other, client.events() as socket:
+        await event(other)
+        await event(other)
         await event(socket)
         seq = (await event(socket)).seq
         await until(lambda: hub["room"].shown == [seq])

@@ -45,6 +45,7 @@ class EventsRequest(_Request):
     session: Name
     after: Annotated[int | None, Field(ge=0, lt=2**63)] = None
     epoch: str | None = None
+    commands: Flag = True  # whoever reads sees what commands ask: 0 where they are not shown
 
 
 class AudioRequest(_Request):

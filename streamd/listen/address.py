@@ -60,10 +60,11 @@ class Address:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
-    def events(self, session: str, view: View) -> str:
+    def events(self, session: str, view: View, *, shows_commands: bool) -> str:
         """Where to read `session` on from what `view` has seen."""
         seen = {"after": str(view.seq), "epoch": view.epoch} if view.epoch else {}
-        query = f"?{urlencode(seen)}" if seen else ""
+        asked = seen if shows_commands else seen | {"commands": "0"}
+        query = f"?{urlencode(asked)}" if asked else ""
         return f"ws{'s' * self.secure}://{self.place}/v1/sessions/{quote(session)}/events{query}"
 
 

@@ -21,7 +21,7 @@ from streamd.core.events import Event, Welcome
 from streamd.core.view import View, parse_known
 from streamd.errors import UnavailableError
 from streamd.listen.address import Address, sessions
-from streamd.listen.screens import News, Screen
+from streamd.listen.screens import JsonLines, News, Screen
 
 SILENCE_S = 12.0  # the server gives a sign of life every 5 s; after this long without one, try another connection
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 10.0
@@ -68,7 +68,7 @@ class Listener:
 
     def _connect(self, session: str) -> ClientConnection:
         return connect(
-            self.address.events(session, self.view),
+            self.address.events(session, self.view, shows_commands=isinstance(self._screen, JsonLines)),
             additional_headers=self.address.headers,
             proxy=None if self.address.is_local else _SYSTEM_PROXY,
             close_timeout=1,

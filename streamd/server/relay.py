@@ -28,16 +28,24 @@ class Follower(Protocol):
 
 
 class Relay:
-    """Sends one client what happens in one session."""
+    """Sends one client what happens in one session. `shows`: somebody sees what commands ask."""
 
     def __init__(
-        self, socket: Connection, session: Session, wire: Follower, now_ms: Callable[[], int], limit_s: float
+        self,
+        socket: Connection,
+        session: Session,
+        wire: Follower,
+        now_ms: Callable[[], int],
+        limit_s: float,
+        *,
+        shows: bool = True,
     ) -> None:
         self._socket = socket
         self._session = session
         self._wire = wire
         self._now_ms = now_ms
         self._limit_s = limit_s
+        self._shows = shows
 
     async def forever(self) -> None:
         """Send events as they come. Raises Close for a client that is too slow, and ConnectionClosed."""
@@ -64,7 +72,8 @@ class Relay:
                 await self._socket.send(event.json)
         except TimeoutError:
             raise self._too_slow() from None
-        self._session.delivered(event)
+        if self._shows:
+            self._session.delivered(event)
         await asyncio.sleep(0)  # `send` does not wait while the kernel takes everything: let others have a turn
         return True
 

@@ -87,7 +87,8 @@ class Sockets:
             raise Close(CloseCode.NO_SUCH_SESSION, no_session(request.session, self._hub))
         with self._counted(session):
             wire = ReaderWire(session.log, self._hub.now_ms(), after=request.after, epoch=request.epoch)
-            relay = Relay(socket, session, wire, self._hub.now_ms, self._server.lag_limit_s)
+            limit_s, shows = self._server.lag_limit_s, request.commands
+            relay = Relay(socket, session, wire, self._hub.now_ms, limit_s, shows=shows)
             await socket.send(wire.welcome(SERVER, self._hub.now_ms(), reader.role).json)
             listening = self._obey(socket, request, wire, session)
             await first(relay.forever(), listening, self._draining.wait())

@@ -590,6 +590,15 @@ async def test_a_question_is_answered_with_large_buttons(page: Page, stage: Stag
     assert stage.room.answers[0][0] == Answer("c1", True)
 
 
+@pytest.mark.parametrize(("path", "counts"), [("overlay", False), ("text", False), ("", True)])
+async def test_a_question_is_shown_by_pages_that_show_it(page: Page, stage: Stage, path: str, counts: bool) -> None:
+    await page.goto(f"{stage.url}{path}")
+    ask(stage)
+    stage.say("hello there")
+    await expect(page.get_by_text("hello there").first).to_be_attached()
+    assert bool(stage.room.shown) is counts
+
+
 async def test_the_keyboard_answers_and_a_code_word_goes_along(page: Page, stage: Stage) -> None:
     await page.goto(stage.url)
     ask(stage, confirm="codeword", codeword="amber")
