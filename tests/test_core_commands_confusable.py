@@ -20,6 +20,9 @@ ALIKE = [
     ("de", "Presse zwei", "Presse drei"),
     ("de", "Licht an", "Licht aus"),
     ("de", "Klappe auf", "Klappe aus"),
+    ("de", "Tür verriegeln", "Tür entriegeln"),
+    ("de", "die Presse hochfahren", "die Presse herunterfahren"),
+    ("en", "engage the robot arm", "disengage the robot arm"),
     ("fr", "presse 2", "presse 2 x"),
 ]
 UNLIKE = [

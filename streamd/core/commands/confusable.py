@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from heapq import nsmallest
+from itertools import combinations
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -19,6 +20,9 @@ from unicode_rbnf import RbnfEngine
 from streamd.core.commands.spoken import is_figure
 
 CONFUSABLE = 2.0  # sounds between two phrases, up to which noise easily makes one of the other
+# Beginnings that turn a word into its opposite, and are what noise swallows first; of words that go on after them.
+_OPPOSITES = {"en": "un|dis|de|re|in|en", "de": "ver|ent|be|auf|zu|an|aus|ab|ein|hoch|herunter|los|fest"}
+_STEM = 4  # letters at the least
 _ROWS = 500  # of the matrix of all phrases against all
 _PAIRS = 20_000  # of phrases that are compared sound by sound
 _KIND = 0.5  # cost of one sound for another of its kind
@@ -87,13 +91,25 @@ def confusable(phrases: Iterable[tuple[object, str]], language: str) -> list[tup
     """
     said = [(meaning, phrase, sounds(phrase, language)) for meaning, phrase in phrases]
     found: dict[tuple[object, object], tuple[float, str, str]] = {}
-    for row, column in _near([spelling for _, _, spelling in said]):
+    opposed = set(_opposed([phrase for _, phrase, _ in said], language))
+    for row, column in (*opposed, *_near([spelling for _, _, spelling in said])):
         one, other = said[row], said[column]
         if one[0] != other[0]:
             near = (distance(one[2], other[2]), one[1], other[1])
-            if near[0] <= CONFUSABLE:
+            if near[0] <= CONFUSABLE or (row, column) in opposed:
                 found[one[0], other[0]] = min(near, found.get((one[0], other[0]), near))
     return [(one, other, apart) for apart, one, other in sorted(found.values())]
+
+
+def _opposed(phrases: Sequence[str], language: str) -> Iterator[tuple[int, int]]:
+    """Pairs that differ in the beginning of one word: verriegeln and entriegeln."""
+    beginnings = re.compile(rf"\b(?:{_OPPOSITES.get(language, '(?!)')})(?=\w{{{_STEM}}})")
+    alike: dict[str, list[int]] = {}
+    for number, phrase in enumerate(map(str.casefold, phrases)):
+        ends = (phrase[: found.start()] + phrase[found.end() :] for found in beginnings.finditer(phrase))
+        for key in {phrase, *ends}:
+            alike.setdefault(key, []).append(number)
+    yield from (pair for numbers in alike.values() for pair in combinations(numbers, 2))
 
 
 def _near(spelt: Sequence[str]) -> Iterator[tuple[int, int]]:
