@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import pickle
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -68,6 +70,15 @@ def test_every_reason_is_translated_and_nothing_else() -> None:
 @given(st.sampled_from(sorted(_TEXTS["de"].items())))
 def test_a_translation_takes_the_same_values_in_the_same_order(pair: tuple[str, str]) -> None:
     assert pair[0].count("{}") == pair[1].count("{}")
+
+
+@given(st.text())
+def test_a_copy_is_the_same_reason(value: str) -> None:
+    """Also where a value has brackets."""
+    reason = Reason("this could mean {}", either([value, "{a}", 1.5]))
+    for same in (copy.deepcopy(reason), pickle.loads(pickle.dumps(reason))):
+        assert same == reason
+        assert in_language(same, "de") == f"das könnte heißen: {value} oder {{a}} oder 1,5"
 
 
 @given(st.text(), st.text())

@@ -24,6 +24,9 @@ class Reason(str):
         reason.template, reason.values = template, values
         return reason
 
+    def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override]  # values of any type make a copy
+        return (self.template, *self.values)  # type: ignore[arg-type]
+
 
 def either(items: Iterable[object]) -> str:
     """One of them, in words."""
