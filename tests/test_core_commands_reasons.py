@@ -48,6 +48,9 @@ def test_a_guard_and_a_limit_speak_german() -> None:
     limit = fault({"type": "number", "maximum": 120}, 120.5)
     assert limit == "120.5 is greater than the maximum of 120"
     assert in_language(limit, "de") == "120,5 ist mehr als höchstens 120"
+    choice = fault({"enum": ["press_1", 2.5]}, "press_3")
+    assert choice == "'press_3' is not one of ['press_1', 2.5]"
+    assert in_language(choice, "de") == "'press_3' ist keines von ['press_1', 2.5]"
 
 
 def templates() -> Iterator[str]:

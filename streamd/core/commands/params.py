@@ -65,6 +65,8 @@ def fault(schema: Mapping[str, Any], value: Any) -> str | None:
         return None
     if template := _LIMITS.get(str(error.validator)):
         return Reason(template, error.instance, error.validator_value)
+    if error.validator == "enum":
+        return Reason("{} is not one of {}", _words(repr(error.instance)), _words(repr(error.validator_value)))
     return _words(error.message)
 
 

@@ -109,6 +109,8 @@ no command
     {} ist nicht mehr als {}
 {} is not a multiple of {}
     {} ist kein Vielfaches von {}
+{} is not one of {}
+    {} ist keines von {}
 {} is never done by voice
     {} wird nie auf Zuruf ausgeführt
 this is never done by voice
