@@ -46,6 +46,11 @@ def test_leading_zeros_make_no_octal_numbers() -> None:
     assert read_yaml("a: 010", "pack.yaml")[0]["a"] == 10
 
 
+def test_keys_may_be_merged() -> None:
+    data, _ = read_yaml("a: &safe {risk: low}\nb: {<<: *safe, cooldown_s: 2}", "pack.yaml")
+    assert data["b"] == {"risk": "low", "cooldown_s": 2}
+
+
 def test_what_is_written_is_read() -> None:
     data, _ = read_yaml(TEXT, "pack.yaml")
     shared = [data["commands"], data["commands"]]

@@ -23,6 +23,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _KINDS = {
+    "merge": (r"<<", ["<"]),  # of YAML 1.1, and used
     "null": (r"null|~|", ["n", "~", ""]),
     "bool": (r"true|false", ["t", "f"]),
     "int": (r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
