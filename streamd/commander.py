@@ -124,7 +124,7 @@ class Commander:
                 self._cursor = max(self._cursor, newest)
                 self._tell(self._desk.tick(self._orders.now_ms(), speaking=self._is_speaking()))
         finally:
-            self._tell(self._desk.void("the daemon stops: say it again"))
+            self._tell(self._desk.void(Reason("the daemon stops: say it again")))
             for task in (accounting, *self._sending):
                 task.cancel()
             await asyncio.wait([accounting, *self._sending])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import streamd
 from streamd.core.commands.guards import Kind, objection
 from streamd.core.commands.params import fault
-from streamd.core.commands.reasons import _TEXTS, Reason, either, in_language, is_known
+from streamd.core.commands.reasons import _TEXTS, Reason, either, in_language, is_known, whole
 
 
 def test_a_reason_is_english_text() -> None:
@@ -32,6 +32,10 @@ def test_a_reason_is_english_text() -> None:
         (Reason("it was done a moment ago; again in {} s", 2.5), "es wurde eben erst ausgeführt; wieder in 2,5 s"),
         (Reason("this could mean {}", either(["a()", "b()", "c()"])), "das könnte heißen: a() oder b() oder c()"),
         (Reason("{}: {}", "speed", Reason("{} needs {}", "a", Decimal("1.5"))), "speed: bei a fehlt 1,5"),
+        (Reason("it reads {} and not {} after {} s", 5, 95, 0.3), "dort steht 5 und nicht 95, nach 0,3 s"),
+        (Reason("no answer within {} s", whole(2.5)), "keine Antwort in 2,5 s"),
+        (Reason("no answer within {} s", whole(5.0)), "keine Antwort in 5 s"),
+        (Reason("the daemon stops: say it again"), "streamd wird beendet: noch einmal sagen"),
         ("words of a machine", "words of a machine"),
         (Reason("words of {}", Reason("no command")), "words of keinen Befehl"),
     ],
@@ -70,8 +74,26 @@ def test_every_reason_is_translated_and_nothing_else() -> None:
     assert set(_TEXTS["de"]) - used - limits == {"{}: “{}”"}
 
 
+_TOLD_WITH = {"void", "Rejection", "Decision", "NotDone", "Outcome", "outcome", "_end", "_step", "_doubt"}
+
+
+def bare() -> Iterator[str]:
+    """Every text of more than one word that is given for a reason and is none."""
+    for path in Path(streamd.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] not in _TOLD_WITH:
+                continue
+            for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if isinstance(given, ast.Constant) and isinstance(given.value, str) and " " in given.value:
+                    yield f"{path.name}:{node.lineno}: {given.value}"
+
+
+def test_whatever_takes_a_reason_is_given_one() -> None:
+    assert list(bare()) == []
+
+
 @given(st.sampled_from(sorted(_TEXTS["de"].items())))
-def test_a_translation_takes_the_same_values_in_the_same_order(pair: tuple[str, str]) -> None:
+def test_a_translation_takes_as_many_values(pair: tuple[str, str]) -> None:
     assert pair[0].count("{}") == pair[1].count("{}")
 
 

@@ -9,6 +9,7 @@ import pytest
 from streamd.core.commands.decide import Decision, Verdict, decide
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
+from streamd.core.commands.reasons import in_language
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.tools.syntax import declaration
 from streamd.core.tools.tool import ToolCall, ToolDecision
@@ -73,6 +74,12 @@ def test_where_readings_differ_nothing_is_done(other: ToolDecision, reason: str)
     decision = seconded(understood("set press two to 95"), other)
     assert (decision.verdict, decision.reason) == (Verdict.REJECT, f"a second reading heard {reason}")
     assert decision.match == understood("set press two to 95").match
+
+
+def test_numbers_of_another_reading_are_told_in_german() -> None:
+    decision = seconded(understood("set press two to 95"), second("set_speed", press="press_2", speed=59.5))
+    told = "ein zweites Modell hat etwas anderes gehört: set_speed (press press_2, speed 59,5)"
+    assert in_language(decision.reason, "de") == told
 
 
 def test_free_text_need_not_be_heard_alike() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamd.core.commands.definition import Scalar
+from streamd.core.commands.reasons import in_language
 from streamd.core.commands.states import MOST, States, parse
 
 
@@ -28,6 +29,14 @@ def test_what_is_not_blocks_with_a_reason(interlock: dict[str, Scalar | tuple[Sc
     states = States(10_000)
     states.tell({"guard": "open", "speed": 0}, 0)
     assert states.blocked(interlock, 0) == reason
+
+
+def test_numbers_that_block_are_told_in_german() -> None:
+    states = States(10_000)
+    states.tell({"bar": 0.5}, 0)
+    reason = states.blocked({"bar": 1.5}, 0)
+    assert reason is not None
+    assert in_language(reason, "de") == "Verriegelung: bar ist 0,5 und muss 1,5 sein"
 
 
 def test_what_was_told_long_ago_is_not_known() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import Scalar, Verify
+from streamd.core.commands.reasons import in_language
 from streamd.dispatch.base import agree, fill, look_up, read_back
 from tests.machines import CALL
 
@@ -88,3 +89,4 @@ async def test_what_never_becomes_so_is_not_known() -> None:
 
     outcome = await read_back(read, Verify(equals="{rpm}"), CALL, 0.02, poll_s=0)
     assert (outcome.done, outcome.reason) == (None, "it reads 94 and not 95 after 0.02 s")
+    assert in_language(outcome.reason, "de") == "dort steht 94 und nicht 95, nach 0,02 s"

@@ -11,7 +11,7 @@ from typing import overload
 from pydantic import JsonValue
 
 from streamd.core.commands.definition import Scalar, Verify
-from streamd.core.commands.reasons import Reason
+from streamd.core.commands.reasons import Reason, whole
 
 POLL_S = 0.1  # between two looks at what should have changed
 
@@ -124,7 +124,7 @@ async def read_back(
                     return Outcome(True, Reason("it reads {}", found), found)
                 await asyncio.sleep(poll_s)
     except TimeoutError:
-        after = f"{within_s:g}"
+        after = whole(within_s)
         if found is None:
             return Outcome(None, Reason("it can't be read after {} s", after), again=True)
         return Outcome(None, Reason("it reads {} and not {} after {} s", found, wanted, after), found, again=True)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from streamd.bridge import in_thread
 from streamd.core.commands.definition import Command
-from streamd.core.commands.reasons import Reason
+from streamd.core.commands.reasons import Reason, whole
 from streamd.dispatch.base import Call, NotDone, Outcome
 from streamd.dispatch.plain import bounded
 from streamd.errors import ConfigError
@@ -89,7 +89,7 @@ async def _once(command: Command, call: Call) -> Outcome:
     except NotDone as refusal:
         return Outcome(False, refusal.reason, again=refusal.again)
     except TimeoutError:
-        return Outcome(None, Reason("no answer within {} s", f"{target.timeout_s:g}"), again=True)
+        return Outcome(None, Reason("no answer within {} s", whole(target.timeout_s)), again=True)
     except Exception as error:  # noqa: BLE001 - whatever a target's client raises: it may have been done
         _log.warning("command %s by %s: %r", call.command_id, dispatch.kind, error)
         return Outcome(None, f"{type(error).__name__}: {error}", again=True)

@@ -39,7 +39,8 @@ async def send(target: DispatchOpcua, call: Call) -> Outcome:
             kind = ua.VariantType[target.type] if target.type else await node.read_data_type_as_variant_type()
             await node.write_value(ua.DataValue(ua.Variant(_typed(value, kind), kind)))
         except (UaStatusCodeError, KeyError, ValueError, TypeError) as error:
-            raise NotDone(Reason("{} does not take {}: {}", target.node, repr(value), error)) from error
+            shown = value if isinstance(value, int | float) else repr(value)
+            raise NotDone(Reason("{} does not take {}: {}", target.node, shown, error)) from error
         verify = target.verify or Verify(equals=value)
         seen = client.get_node(verify.node) if verify.node else node
         return await read_back(lambda: _read(seen), verify, call, target.timeout_s)

@@ -13,7 +13,10 @@ from typing import Self
 
 
 class Reason(str):
-    """A template with values for each `{}`, which may be reasons themselves. As a text it is English."""
+    """A template with values for each `{}`, which may be reasons themselves. As a text it is English.
+
+    Numbers are given as numbers: what is text already keeps its decimal point in every language.
+    """
 
     __slots__ = ("template", "values")
     template: str
@@ -26,6 +29,16 @@ class Reason(str):
 
     def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override]  # values of any type make a copy
         return (self.template, *self.values)  # type: ignore[arg-type]
+
+
+def listed(items: Iterable[object]) -> str:
+    """All of them."""
+    return reduce(lambda one, other: Reason("{}, {}", one, other), map(_reason, items))
+
+
+def whole(number: float) -> float:
+    """The number, and without a decimal point where it needs none."""
+    return int(number) if float(number).is_integer() else number
 
 
 def either(items: Iterable[object]) -> str:
@@ -159,6 +172,8 @@ it could not be written down in time: say it again
     es konnte nicht rechtzeitig aufgezeichnet werden: noch einmal sagen
 shadow mode: it would have been sent now
     Probebetrieb: jetzt wäre es gesendet worden
+the daemon stops: say it again
+    streamd wird beendet: noch einmal sagen
 the daemon was restarted: say it again
     streamd wurde neu gestartet: noch einmal sagen
 the daemon was restarted while it was under way
@@ -188,7 +203,7 @@ it reads {}
 it can't be read after {} s
     nach {} s lässt es sich nicht lesen
 it reads {} and not {} after {} s
-    nach {} s steht dort {} und nicht {}
+    dort steht {} und nicht {}, nach {} s
 {} can't be reached: {}
     {} ist nicht zu erreichen: {}
 the broker {} can't be reached: {}

@@ -11,7 +11,7 @@ from streamd.core.commands.decide import Decision, Verdict
 from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Match
 from streamd.core.commands.network import Free
-from streamd.core.commands.reasons import Reason
+from streamd.core.commands.reasons import Reason, listed
 from streamd.core.tools.schema import SchemaError, shape
 from streamd.core.tools.tool import Tool, ToolCall, ToolDecision
 
@@ -60,8 +60,8 @@ def _says(call: ToolCall | None, match: Match) -> bool:
 def _told(call: ToolCall | None) -> str:
     if call is None:
         return Reason("no command")
-    values = ", ".join(f"{name} {value}" for name, value in call.arguments.items())
-    return call.name + (f" ({values})" if values else "")
+    values = [Reason("{} {}", name, value) for name, value in call.arguments.items()]
+    return Reason("{} ({})", call.name, listed(values)) if values else call.name
 
 
 def _sentences(command: Command) -> str:

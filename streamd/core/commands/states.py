@@ -59,5 +59,5 @@ def _either(values: tuple[Scalar, ...]) -> str:
     return either(map(_shown, values))
 
 
-def _shown(value: Scalar) -> str:
-    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+def _shown(value: Scalar) -> Scalar:
+    return json.dumps(value) if isinstance(value, bool) else value
