@@ -43,7 +43,9 @@ def test_scalars_are_those_of_yaml_1_2(written: str, value: object) -> None:
 
 
 def test_leading_zeros_make_no_octal_numbers() -> None:
-    assert read_yaml("a: 010", "pack.yaml")[0]["a"] == 10
+    found = read_yaml("a: [010, 007, -08, 12]", "pack.yaml")[0]["a"]
+    assert found == [10, 7, -8, 12]
+    assert {type(value) for value in found} == {int}
 
 
 def test_keys_may_be_merged() -> None:

@@ -132,4 +132,8 @@ def test_a_module_may_be_in_the_working_directory(tmp_path: Path, monkeypatch: p
     before = list(sys.path)
     assert list(load(["my_orders:orders"]).pack.commands) == ["light_on"]
     assert sys.path == before
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.path)
+    load(["my_orders:orders"])
+    assert sys.path == before
     monkeypatch.delitem(sys.modules, "my_orders")

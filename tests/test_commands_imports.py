@@ -135,6 +135,14 @@ def test_rhasspy(tmp_path: Path) -> None:
     assert meaning(grammar, "set press two to 121") is None
 
 
+def test_numbers_may_be_a_rule(tmp_path: Path) -> None:
+    text = "[Light]\nlevel = (0..100)\nhalf = <level>\nset to <level>{level}\nturn to (<half>){angle}"
+    grammar = imported("rhasspy", text, tmp_path)
+    assert meaning(grammar, "set to 70") == ("Light", {"level": 70})
+    assert meaning(grammar, "turn to 5") == ("Light", {"angle": 5})
+    assert meaning(grammar, "set to 101") is None
+
+
 RHASSPY_AS_FOUND = r"""
 [home:Light]
 name = ((living room lamp | garage light) {name}) | <Fan.name>
@@ -266,6 +274,11 @@ def test_mcp(tmp_path: Path) -> None:
         ("rhasspy", "[A]\nb=c <b>\n(<b>){d}", "given: [A] (<b>){d}: its rules refer to each other without an end"),
         ("rhasspy", "[A]\n(1..5 or so){d}", "given: [A] (1..5 or so){d}: 1..5 beside other words has no list"),
         ("rhasspy", "[A]\n" + "(" + "[a|b|c|d|e] " * 6 + "){d}", "given: [A] ([a|b"),
+        ("rhasspy", "[A]\nb=(0..5){c}\n<b>{d}", "given: [A] <b>{d}: a tag within a tag"),
+        ("rhasspy", "[A b]\non\n[A_b]\noff", "given: 'A b' and 'A_b' would both be called A_b: rename one"),
+        ("rhasspy", "[A b]\nc=on\n[A_b]\nc=off", "given: 'A b.c' and 'A_b.c' would both be called A_b.c"),
+        ("openai", '[{"name": "v/open"}, {"name": "v open"}]', "given: 'v/open' and 'v open' would both be"),
+        ("mcp", json.dumps([{"name": "a" * 64 + end} for end in "bc"]), f"given: '{'a' * 64}b' and '{'a' * 64}c'"),
         ("rhino", "context: {expressions: {a: [b]}, slots: [c]}", "given: not as rhino writes it: AttributeError"),
         ("mcp", "[1]", "given: not as mcp writes it: TypeError"),
         ("openai", "{", "given:1: not JSON: Expecting property name enclosed in double quotes"),

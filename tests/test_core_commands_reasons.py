@@ -83,9 +83,9 @@ def bare() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] not in _TOLD_WITH:
                 continue
-            for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                if isinstance(given, ast.Constant) and isinstance(given.value, str) and " " in given.value:
-                    yield f"{path.name}:{node.lineno}: {given.value}"
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and " " in argument.value:
+                    yield f"{path.name}:{node.lineno}: {argument.value}"
 
 
 def test_whatever_takes_a_reason_is_given_one() -> None:

@@ -19,19 +19,26 @@ def shown(place: Place) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Scalars as YAML 1.2 has them: off, 12:30, 010 and 2026-01-02 are text (https://yaml.org/spec/1.2.2/#103-core-schema)."""
+    """Scalars as YAML 1.2 has them: off, 12:30 and 2026-01-02 are text, 010 is ten (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
 
 _KINDS = {
     "merge": (r"<<", ["<"]),  # of YAML 1.1, and used
     "null": (r"null|~|", ["n", "~", ""]),
     "bool": (r"true|false", ["t", "f"]),
-    "int": (r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    "int": (r"[-+]?[0-9]+", list("-+0123456789")),
     "float": (r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", list("-+0123456789.")),
 }
 _Loader.yaml_implicit_resolvers = {}
 for _kind, (_pattern, _first) in _KINDS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
 def read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Place, str]]:

@@ -137,6 +137,9 @@ def _from_python(given: str) -> dict[str, Any]:
 def _here_too() -> Iterator[None]:
     """Modules are looked for in the working directory, after all other places."""
     here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
     sys.path.append(here)
     try:
         yield

@@ -12,7 +12,7 @@ from itertools import product
 
 from streamd.commands.imports.hassil import params_of_lists
 from streamd.commands.imports.jsgf import Group, Item, Rule, Tag, Word, parse
-from streamd.commands.imports.shared import AT_ONCE, Data, title_of
+from streamd.commands.imports.shared import AT_ONCE, Data, by_title, title_of
 from streamd.core.commands.definition import Scalar
 from streamd.errors import ConfigError
 
@@ -35,16 +35,18 @@ def rhasspy(text: str, name: str) -> Data:
     dialect = _Dialect(
         {f"{title}.{rule}": body for title, (rules, _) in sections.items() for rule, body in rules.items()}
     )
-    commands: Data = {}
-    for title, (_, sentences) in sections.items():
-        if sentences:
-            templates = [_told(dialect, title, sentence, name) for sentence in sentences]
-            commands[title_of(title)] = {"sentences": templates, "safety": AT_ONCE}
-    rules = {
-        title_of(f"{title}.{rule}"): _told(dialect, title, body, name)
+    said = [
+        (title, [_told(dialect, title, sentence, name) for sentence in sentences])
+        for title, (_, sentences) in sections.items()
+        if sentences
+    ]
+    commands = by_title(((title, {"sentences": templates, "safety": AT_ONCE}) for title, templates in said), name)
+    bodies = [
+        (f"{title}.{rule}", _told(dialect, title, body, name))
         for title, (bodies, _) in sections.items()
         for rule, body in bodies.items()
-    }
+    ]
+    rules = by_title(bodies, name)
     for command in commands.values():
         command["params"] = params_of_lists(command["sentences"], dialect.lists, rules)
     return {"language": "en", "commands": commands, "lists": dialect.lists, "expansion_rules": rules}
@@ -117,13 +119,26 @@ class _Dialect:
             raise ValueError(f"the converter {tag.converter} of {tag.name} is not known: int, float and bool are")
         if isinstance(item, Group) and item.optional:
             return f"[{self._slot(section, Group(gives=item.gives, options=item.options), tag)}]"
-        if span := _span(item):
+        if span := self._span(section, item, 0):
             return f"{{{span}:{tag.name}}}"
         body = {"values": list(self._values_of(section, item, tag, _CONVERTERS[tag.converter]))}
         title = tag.name
         while self.lists.setdefault(title, body) != body:
             title += "_"
         return f"{{{title}}}" if title == tag.name else f"{{{title}:{tag.name}}}"
+
+    def _span(self, section: str, item: Item, depth: int) -> str | None:
+        """The numbers that an item is, and nothing else."""
+        match item:
+            case Group(options=((only,),), gives=None, optional=False) if only.tag is None:
+                return self._span(section, only, depth)
+            case Rule(name=name, gives=None) if depth < DEEPEST:
+                within, full = self._rule(section, name)
+                return self._span(within, parse(self._rules[full]), depth + 1)
+            case Word(text=text, gives=None) if _SPAN.fullmatch(text):
+                return text
+            case _:
+                return None
 
     def _values_of(
         self, section: str, item: Item, tag: Tag, convert: Callable[[str], Scalar]
@@ -163,14 +178,3 @@ class _Dialect:
 
 def _joined(words: Iterable[str]) -> str:
     return " ".join(filter(None, words))
-
-
-def _span(item: Item) -> str | None:
-    """The numbers that an item is, and nothing else."""
-    match item:
-        case Group(options=((only,),), gives=None):
-            return _span(only)
-        case Word(text=text, gives=None) if _SPAN.fullmatch(text):
-            return text
-        case _:
-            return None

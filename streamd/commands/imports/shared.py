@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from streamd.errors import ConfigError
+
 Data = dict[str, Any]
 """A pack as its file says it."""
 
@@ -20,6 +22,18 @@ _ALWAYS = re.compile(r"\(([^\[\]()|]*)\)")
 def title_of(name: str) -> str:
     """A command's name that is as near to another system's as may be."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:64]
+
+
+def by_title(items: Iterable[tuple[str, Any]], file: str) -> Data:
+    """Items by the titles of their names. Raises ConfigError for two names of which one would be lost."""
+    names: dict[str, str] = {}
+    found: Data = {}
+    for name, item in items:
+        title = title_of(name)
+        if title in names:
+            raise ConfigError(f"{file}: {names[title]!r} and {name!r} would both be called {title}: rename one")
+        names[title], found[title] = name, item
+    return found
 
 
 def slots_of(template: str, rules: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str]]:

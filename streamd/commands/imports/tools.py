@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from streamd.commands.imports.shared import Data, title_of
+from streamd.commands.imports.shared import Data, by_title
 from streamd.core.commands.params import ENFORCED, SAID, TYPES
 from streamd.errors import ConfigError
 
@@ -31,15 +31,15 @@ def openai(text: str, name: str) -> Data:
     """https://platform.openai.com/docs/guides/function-calling: a list of tools, or {"tools": [...]}."""
     data = _json(text, name)
     tools = data.get("tools", [data]) if isinstance(data, dict) else data
-    commands = {}
+    commands = []
     for tool in tools:
         if tool.get("type", "function") != "function":
             continue  # what runs at OpenAI's, such as code_interpreter
         function = tool.get("function", tool)
         schema = function.get("parameters") or {}
-        title = title_of(function["name"])
-        commands[title] = _tool(function["name"], function.get("description", ""), schema, name)
-    return {"language": "en", "commands": commands, "lists": _LISTS}
+        title = function["name"]
+        commands.append((title, _tool(title, function.get("description", ""), schema, name)))
+    return {"language": "en", "commands": by_title(commands, name), "lists": _LISTS}
 
 
 def mcp(text: str, name: str) -> Data:
@@ -51,11 +51,10 @@ def mcp(text: str, name: str) -> Data:
     if isinstance(data, dict):
         data = data.get("result", data)
     tools = data.get("tools", [data]) if isinstance(data, dict) else data
-    commands = {}
-    for tool in tools:
-        title = tool["name"]
-        commands[title_of(title)] = _tool(title, _described(tool), tool.get("inputSchema") or {}, name)
-    return {"language": "en", "commands": commands, "lists": _LISTS}
+    commands = [
+        (tool["name"], _tool(tool["name"], _described(tool), tool.get("inputSchema") or {}, name)) for tool in tools
+    ]
+    return {"language": "en", "commands": by_title(commands, name), "lists": _LISTS}
 
 
 def _described(tool: Data) -> str:
