@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -109,6 +110,23 @@ async def test_an_answer_that_is_too_long_leaves_a_doubt(tools: Tools) -> None:
     outcome = await send(command(tools.call("talks", arguments={}, timeout_s=5)), CALL)
     assert outcome.done is None
     assert f"it answers more than {READ_BYTES} bytes" in outcome.reason
+
+
+async def test_packed_answers_are_not_read() -> None:
+    """They come from a server that was asked for none, and would have no bound."""
+
+    async def pack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = gzip.compress(b" " * READ_BYTES)
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length:"
+        writer.write(f"{head} {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(pack, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+        outcome = await send(command(Tools(url).call("set_speed")), CALL)
+    assert "it answers packed (gzip)" in outcome.reason
 
 
 async def test_what_is_too_long_is_not_read_back(tools: Tools) -> None:

@@ -153,6 +153,9 @@ async def test_states_of_the_plant_are_told_and_read() -> None:
         assert known.json() == {"states": {"guard": "closed", "speed": 5, "ready": True}}
         wrong = await client.get("/v1/states?guard=open", Authorization="Bearer viewers-secret")
         assert wrong.status_code == 400
+        for state in ("bar=NaN", "bar=1e999", "x" * 65 + "=1", "bar=" + "x" * 201):
+            refused = await client.send("PUT", f"/v1/states?{state}", Authorization="Bearer operators-secret")
+            assert (refused.status_code, refused.json()["error"][:16]) == (400, "states are names")
         hub.plant = None
         none = await client.get("/v1/states", Authorization="Bearer viewers-secret")
         assert none.status_code == 404

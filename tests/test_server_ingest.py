@@ -78,6 +78,15 @@ async def test_a_speaker_reads_while_it_speaks() -> None:
         assert [event.body.type for event in await remaining(socket)] == ["final", "ended"]
 
 
+async def test_what_only_a_speaker_got_has_not_been_shown() -> None:
+    hub = PlayedHub("room")
+    async with served(hub) as client, client.audio() as socket:
+        await event(socket)
+        await socket.send(END)
+        assert [event.body.type for event in await remaining(socket)] == ["final", "ended"]
+        assert hub["room"].shown == []
+
+
 async def test_without_events_a_speaker_gets_only_ended() -> None:
     hub = PlayedHub("room")
     async with served(hub) as client, client.audio(query="?events=0") as socket:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from streamd.core.commands.definition import Scalar
+from streamd.core.commands.states import WANTED, checked
 from streamd.core.events import Ended, Event
 from streamd.core.log import Log
 from streamd.core.vocabulary import vocabulary
@@ -198,11 +199,10 @@ def _answer(fields: Mapping[str, object]) -> Answer:
 
 def _tell(fields: Mapping[str, object]) -> Tell:
     try:
-        return Tell(_STATES.validate_python(fields.get("values")))
-    except ValidationError:
-        raise ProtocolViolation('values must be names with true, false, numbers or texts: {"guard": "shut"}') from None
+        return Tell(checked(fields.get("values")))
+    except ValueError:
+        raise ProtocolViolation(f'values must be {WANTED}: {{"guard": "shut"}}') from None
 
 
 _OBJECT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 _TERMS: TypeAdapter[list[str]] = TypeAdapter(list[str], config=ConfigDict(strict=True))
-_STATES: TypeAdapter[dict[str, Scalar]] = TypeAdapter(dict[str, Scalar], config=ConfigDict(strict=True))

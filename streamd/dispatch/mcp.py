@@ -68,6 +68,8 @@ def authorities() -> ssl.SSLContext:
 
 
 async def _bound(response: httpx2.Response) -> None:
+    if (packed := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        raise httpx2.ReadError(f"it answers packed ({packed}), which it was asked not to")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _Bounded(response.stream)
 

@@ -27,7 +27,7 @@ from streamd.core.addresses import (
     parse_request,
 )
 from streamd.core.commands.machine import NoAnswer
-from streamd.core.commands.states import parse
+from streamd.core.commands.states import WANTED, checked, parse
 from streamd.core.events import Event
 from streamd.core.subtitle import Format, render
 from streamd.core.view import fold
@@ -173,7 +173,11 @@ class Http:
         self._access.check_role(http.headers, request.token, Role.OPERATOR if changes else Role.VIEWER)
         if request.values and not changes:
             raise BadRequest("states are told with PUT; GET tells which ones there are")
-        known = self._hub.states({name: parse(value) for name, value in request.values})
+        try:
+            told = checked({name: parse(value) for name, value in request.values})
+        except ValueError:
+            raise BadRequest(f"states are {WANTED}") from None
+        known = self._hub.states(told)
         if known is None:
             raise NotHere("this daemon takes no commands: see the stage [commands] in pipelines/commands.toml")
         return _json({"states": known})

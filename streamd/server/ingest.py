@@ -38,7 +38,7 @@ class Ingest:
         self._hub = hub
         self._speaker = speaker
         self._wire = IngestWire(session.log, hub.now_ms(), events=request.events)
-        self._relay = Relay(socket, session, self._wire, hub.now_ms, limit_s)
+        self._relay = Relay(socket, session, self._wire, hub.now_ms, limit_s, shows=False)
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()  # one piece at most, see _take
         self._cut_off = asyncio.Event()
         self._close: Close | None = None

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from streamd.core.commands.definition import Scalar
 from streamd.core.commands.reasons import Reason, either
 
 MOST = 1_000  # states; the one that was told longest ago is forgotten
+
+_Name = Annotated[str, Field(max_length=64)]
+_Number = int | Annotated[float, Field(allow_inf_nan=False)]
+_Text = Annotated[str, Field(max_length=200)]
+_STATES: TypeAdapter[dict[str, Scalar]] = TypeAdapter(
+    dict[_Name, bool | _Number | _Text], config=ConfigDict(strict=True)
+)
+WANTED = "names (to 64 characters) with true, false, numbers or texts (to 200)"
+
+
+def checked(values: object) -> dict[str, Scalar]:
+    """States as somebody tells them. Raises ValueError for what is not WANTED."""
+    return _STATES.validate_python(values)
 
 
 class States:
