@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamd.commands.documents import read_yaml, shown, write_yaml
 from streamd.errors import ConfigError
@@ -58,6 +60,14 @@ def test_what_is_written_is_read() -> None:
     shared = [data["commands"], data["commands"]]
     assert read_yaml(write_yaml({"a": shared}), "again.yaml")[0] == {"a": shared}
     assert "&" not in write_yaml({"a": shared})
+
+
+@given(
+    st.from_regex(r"[-+]?[0-9]{0,20}\.?[0-9]{0,9}(e[0-9]{1,2})?", fullmatch=True) | st.integers() | st.floats(-1e9, 1e9)
+)
+def test_text_stays_text_and_numbers_numbers(value: str | float) -> None:
+    again = read_yaml(write_yaml({"a": value}), "again.yaml")[0]["a"]
+    assert (again, type(again)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

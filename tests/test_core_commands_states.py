@@ -57,7 +57,18 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [*(("true", True), ("5", 5), ("0.5", 0.5), ("open", "open"), ('"5"', "5"), ("null", "null"), ("[1]", "[1]"))],
+    [
+        *(
+            ("true", True),
+            ("5", 5),
+            ("0.5", 0.5),
+            ("open", "open"),
+            ('"5"', "5"),
+            ("null", "null"),
+            ("[1]", "[1]"),
+            ("[" * 7_000,) * 2,
+        )
+    ],
 )
 def test_values_in_an_address(text: str, value: Scalar) -> None:
     assert parse(text) == value

@@ -22,6 +22,13 @@ class _Loader(yaml.SafeLoader):
     """Scalars as YAML 1.2 has them: off, 12:30 and 2026-01-02 are text, 010 is ten (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Without references from one place to another: each stands for itself. What reads as a number is quoted."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
 _KINDS = {
     "merge": (r"<<", ["<"]),  # of YAML 1.1, and used
     "null": (r"null|~|", ["n", "~", ""]),
@@ -31,7 +38,8 @@ _KINDS = {
 }
 _Loader.yaml_implicit_resolvers = {}
 for _kind, (_pattern, _first) in _KINDS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -74,13 +82,6 @@ def _number(node: yaml.Node, place: Place, name: str, lines: dict[Place, str]) -
             if isinstance(value, yaml.ScalarNode):
                 lines[*place, value.value] = line
             _number(value, (*place, index), name, lines)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Without references from one place to another: each stands for itself."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
 
 
 def write_yaml(data: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ def parse(text: str) -> Scalar:
     """A value in an address: JSON's true, false and numbers, or else text."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets
         return text
     return value if isinstance(value, bool | int | float | str) else text
 
