@@ -79,7 +79,8 @@ def kept(python: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            pip(python, "uninstall", "--yes", "--quiet", PLAIN, CUDA)
+            with contextlib.suppress(subprocess.CalledProcessError):  # what is in the way is overwritten
+                pip(python, "uninstall", "--yes", "--quiet", PLAIN, CUDA)
             for path, copy in copies.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(copy, path)

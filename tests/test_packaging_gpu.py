@@ -151,6 +151,24 @@ def test_half_way_is_no_place_to_stay(
     assert gpu.facts(python) == before
 
 
+def test_where_pip_fails_altogether_all_is_as_it_was(
+    gpu: ModuleType, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there is removed already when pip fails, and it fails from then on."""
+    before, files, real = gpu.facts(python), contents(python), gpu.pip
+
+    def fail(python: Path, *arguments: str) -> None:
+        if gpu.facts(python)["owners"] and arguments[0] == "uninstall":
+            real(python, *arguments)
+        else:
+            raise subprocess.CalledProcessError(1, ["pip", *arguments])
+
+    monkeypatch.setattr(gpu, "pip", fail)
+    with pytest.raises(subprocess.CalledProcessError, match="install"):
+        gpu.replace(python, CUDA)
+    assert (gpu.facts(python), contents(python)) == (before, files)
+
+
 def contents(python: Path) -> dict[str, bytes]:
     """Files of whatever is called onnxruntime, byte by byte."""
     paths = python.parent.parent.rglob("onnxruntime*/**/*")
