@@ -123,8 +123,7 @@ class Grammar:
 
     def listed(self, language: str) -> int:
         """Values of lists in all sentences of a language, counted at every place where they may be said."""
-        slots = (slot for node in self.network(language).nodes for slot in node.slots)
-        return sum(slot.source.size for slot in slots if isinstance(slot.source, Listed))
+        return self._languages[language].values
 
     def vocabulary(self, language: str) -> tuple[str, ...]:
         """Every word that sentences of a language are made of, without numbers."""
@@ -196,6 +195,12 @@ class _Language:
 
     def _draft(self) -> Draft:
         return Draft(self.language, self.intents.expansion_rules)
+
+    @cached_property
+    def values(self) -> int:
+        """See Grammar.listed."""
+        slots = (slot for node in self.network.nodes for slot in node.slots)
+        return sum(slot.source.size for slot in slots if isinstance(slot.source, Listed))
 
     def matches(self, text: str) -> Iterator[Match]:
         """Everything that the whole text may mean, values outside their schema included."""
