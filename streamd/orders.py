@@ -22,7 +22,7 @@ from streamd.core.commands.decide import ONLY_TEXT, Decision, Verdict, decide, r
 from streamd.core.commands.definition import Command, Risk
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.hearing import LONGEST_S, Choices, Comparisons
-from streamd.core.commands.lattice import lattice, primer, too_large
+from streamd.core.commands.lattice import choices, too_large
 from streamd.core.commands.lint import unusable
 from streamd.core.commands.prompts import ELSE
 from streamd.core.commands.reasons import Reason, in_language
@@ -133,10 +133,7 @@ class BySound:
         self._numbers = count(1)
         if why := too_large(grammar):
             _log.warning("%s, or set pipeline.commands.by to text", why)
-        self._choices = [
-            Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
-            for tag in (() if why else grammar.languages)
-        ]
+        self._choices = choices(grammar, grammar.languages)
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:

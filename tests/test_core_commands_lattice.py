@@ -13,7 +13,15 @@ from streamd.core.commands import lattice as module
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar, Match
 from streamd.core.commands.hearing import Lattice
-from streamd.core.commands.lattice import MOST_NUMBERS, MOST_PRIMING_WORDS, lattice, primer, too_large, written
+from streamd.core.commands.lattice import (
+    MOST_NUMBERS,
+    MOST_PRIMING_WORDS,
+    choices,
+    lattice,
+    primer,
+    too_large,
+    written,
+)
 from streamd.core.commands.spoken import words
 from tests.packs import press_line
 
@@ -91,6 +99,15 @@ def test_a_grammar_may_be_too_large_to_be_compared_with_a_sound(monkeypatch: pyt
     assert why is not None
     assert "everything is asked about: lists have" in why
     assert "of 2 at the most" in why
+
+
+def test_what_is_compared_is_named_by_grammar_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = Grammar(press_line())
+    english, german = choices(grammar, ("en", "de"))
+    assert (english.name, german.name) == (f"{grammar.pack.version} en", f"{grammar.pack.version} de")
+    assert (english.language, english.lattice, english.primer) == ("en", lattice(grammar, "en"), primer(grammar, "en"))
+    monkeypatch.setattr(module, "MOST_LISTED", 2)
+    assert choices(grammar, ("en", "de")) == ()
 
 
 def test_a_number_is_written_as_the_language_has_it() -> None:

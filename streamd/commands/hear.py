@@ -12,8 +12,8 @@ from streamd.commands.trial import Trial, trial, try_text
 from streamd.core.audio import SAMPLE_RATE, Pcm
 from streamd.core.commands.decide import decide
 from streamd.core.commands.grammar import Grammar, Match, Rejection
-from streamd.core.commands.hearing import LONGEST_S, Choices
-from streamd.core.commands.lattice import lattice, primer, too_large
+from streamd.core.commands.hearing import LONGEST_S
+from streamd.core.commands.lattice import choices
 from streamd.core.commands.weigh import Weighed, likeliest, weigh
 from streamd.engines.base import Context
 from streamd.engines.whisper import build
@@ -45,18 +45,15 @@ def try_recordings(grammar: Grammar, files: Iterable[Path], model: str, language
     if not tags:
         wanted = language or ", ".join(grammar.languages)
         raise UnavailableError(f"the model {model} does not know {wanted}: give --model another one, such as base")
-    asked = {
-        tag: Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag)
-        for tag in ([] if too_large(grammar) else tags)
-    }
+    sentences = choices(grammar, tags)
     for file in files:
         pcm = sound(file)
         if len(pcm) > LONGEST_S * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.0f} s of sound are too long for a command"
             yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, tags[0])
-        elif asked:
-            weighed = {tag: weigh(engine.compare(pcm, choices), grammar, tag) for tag, choices in asked.items()}
-            tag, heard = likeliest(weighed)
+        elif sentences:
+            heard_as = zip(tags, (engine.compare(pcm, each) for each in sentences), strict=True)
+            tag, heard = likeliest({tag: weigh(comparison, grammar, tag) for tag, comparison in heard_as})
             yield told(file, heard, grammar, tag)
         else:
             yield _by_text(grammar, engine, file, pcm, tags)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from unicode_rbnf import RbnfEngine
 
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.hearing import Arc, Lattice
+from streamd.core.commands.hearing import Arc, Choices, Lattice
 from streamd.core.commands.network import Network, Source
 from streamd.core.commands.sources import Listed, Number
 from streamd.core.commands.spoken import figure, is_figure, value, words
@@ -34,6 +34,15 @@ def too_large(grammar: Grammar) -> str | None:
     return (
         "sentences are not compared with the sound, so that everything is asked about: lists have "
         f"{largest} values where they may be said, of {MOST_LISTED} at the most; use them in fewer sentences"
+    )
+
+
+def choices(grammar: Grammar, languages: Iterable[str]) -> tuple[Choices, ...]:
+    """What is compared with the sound, for each of these languages; nothing where the grammar is too large."""
+    if too_large(grammar):
+        return ()
+    return tuple(
+        Choices(f"{grammar.pack.version} {tag}", lattice(grammar, tag), primer(grammar, tag), tag) for tag in languages
     )
 
 
