@@ -53,8 +53,10 @@ async def say(room: Daemon, session: str, speaker: Speaker, seconds: range) -> N
 
 def is_heard(room: Daemon, session: str, seconds: int) -> bool:
     """Whether so much sound has come in, and next to nothing of it is still to be recognised."""
-    state = next(state for state in room.get("/v1/sessions").json()["sessions"] if state["name"] == session)
-    return bool(state["audio_ms"] >= 1_000 * seconds - 40 and state["lag_ms"] < BEHIND_MS)
+    states = {state["name"]: state for state in room.get("/v1/sessions").json()["sessions"]}
+    if session not in states:  # it opens a moment after the connection
+        return False
+    return bool(states[session]["audio_ms"] >= 1_000 * seconds - 40 and states[session]["lag_ms"] < BEHIND_MS)
 
 
 def announced(speaker: Speaker) -> set[tuple[str | None, str | None]]:
