@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -128,6 +130,41 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
     assert outcome.done is True
     assert isinstance(outcome.answer, str)
     assert len(outcome.answer) == ANSWER_CHARS
+
+
+def _bomb(unpacked_mb: int) -> bytes:
+    """Zeros, packed as gzip."""
+    packer = zlib.compressobj(wbits=31)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(unpacked_mb)) + packer.flush()
+
+
+async def test_packed_answers_are_not_unpacked_and_their_status_counts() -> None:
+    """128 MB in as many kB, from a server that was asked for none."""
+    bomb, asked = _bomb(128), list[bytes]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        status = b"409 Conflict" if b"/no " in asked[-1] else b"200 OK"
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 %s\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n%s" % (status, bomb))
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await send(command({"http": {"url": url}}), CALL)  # loads what sending needs
+        tracemalloc.start()
+        done = await send(command({"http": {"url": url}}), CALL)
+        refused = await send(command({"http": {"url": f"{url}/no"}}), CALL)
+        unread = await send(command({"http": {"url": url, "verify": {"url": url, "equals": 95}}}), CALL)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    packed = "it answers packed (gzip), which it was asked not to"
+    assert (done.done, done.answer) == (True, packed)
+    assert (refused.done, refused.answer) == (False, packed)
+    assert (unread.done, unread.reason) == (None, f"ConnectionError: {packed}")
+    assert peak_bytes < 2**24
+    assert all(b"accept-encoding: identity\r\n" in head.lower() for head in asked)
 
 
 async def test_cancelled_it_does_not_go_on(machine: Press) -> None:

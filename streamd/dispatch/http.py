@@ -25,7 +25,7 @@ async def send(target: DispatchHttp, call: Call) -> Outcome:
     timeout = httpx.Timeout(target.timeout_s)
     believed = await in_thread(authorities)
     async with httpx.AsyncClient(
-        headers={"Accept-Encoding": "identity"},  # what is packed has no bound
+        headers={"Accept-Encoding": "identity"},  # what is packed has no bound: see _packed
         timeout=timeout,
         verify=believed,
         trust_env=False,
@@ -55,7 +55,7 @@ def authorities() -> ssl.SSLContext:
 
 async def _ask(client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: object) -> Outcome:
     async with client.stream(method, url, headers=headers, json=body) as response:
-        return _judge(response, await _content(response))
+        return _judge(response, _packed(response) or await _content(response))
 
 
 def _judge(response: httpx.Response, answer: JsonValue) -> Outcome:
@@ -73,12 +73,20 @@ def _judge(response: httpx.Response, answer: JsonValue) -> Outcome:
 
 
 async def _get(client: httpx.AsyncClient, url: str) -> JsonValue:
-    """The present state; None where it can't be had."""
+    """The present state; None where it can't be had. Raises ConnectionError for one that is packed."""
     try:
         async with client.stream("GET", url) as response:
+            if packed := _packed(response):
+                raise ConnectionError(packed)
             return await _content(response) if response.is_success else None
     except httpx.HTTPError:
         return None
+
+
+def _packed(response: httpx.Response) -> str | None:
+    """Why an answer is not read, if it is packed: a few bytes may become gigabytes. What its status says counts."""
+    packed = response.headers.get("Content-Encoding", "identity")
+    return None if packed.lower() == "identity" else f"it answers packed ({packed}), which it was asked not to"
 
 
 async def _content(response: httpx.Response) -> JsonValue:
