@@ -45,7 +45,17 @@ SWITCH = {
         (
             {"lamp": {"tests": {"accept": [{"text": "lamp now", "params": {"a": 1}}]}}},
             {},
-            "“lamp now” should be lamp, but it is lamp()",
+            "“lamp now” should be lamp(a=1), but it is lamp()",
+        ),
+        (
+            {"lamp": SWITCH | {"tests": {"accept": [{"text": "lamp now", "params": {"state": True}}]}}},
+            {},
+            '“lamp now” should be lamp(state=true), but it is lamp(state="now")',
+        ),
+        (
+            {"lamp": {"tests": {"accept": ["torch on"]}}, "torch": {"sentences": {"en": ["torch on"]}}},
+            {},
+            "“torch on” should be lamp, but it is torch()",
         ),
         ({"lamp": {"tests": {"accept": ["lamp now?"]}}}, {}, "“lamp now?” should be lamp, but question: “?”"),
         ({"lamp": {"tests": {"reject": ["Lamp now!"]}}}, {}, "“Lamp now!” should be rejected, but it is lamp()"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -13,7 +14,7 @@ from hassil.expression import ListReference
 from streamd.core.commands.answers import AFFIRMATIONS, REFUSALS, SPOKEN_CODEWORDS
 from streamd.core.commands.confusable import confusable, in_words
 from streamd.core.commands.decide import Verdict, decide
-from streamd.core.commands.definition import Command, Risk
+from streamd.core.commands.definition import Accept, Command, Risk
 from streamd.core.commands.draft import Draft
 from streamd.core.commands.grammar import Grammar, Match, shown
 from streamd.core.commands.guards import LANGUAGES, Kind, objection
@@ -65,9 +66,10 @@ def tests(grammar: Grammar) -> Iterator[Finding]:
     """Texts that have to be understood and aren't, and texts that must not be and are."""
     for name, command in grammar.pack.commands.items():
         for number, test in enumerate(command.tests.accept):
-            if reason := _not_accepted(grammar, command, test.text, test.language, test.params):
+            if reason := _not_accepted(grammar, command, test):
                 place = ("commands", name, "tests", "accept", number)
-                yield Finding("error", place, f"“{test.text}” should be {name}, but {reason}")
+                wanted = name if test.params is None else _exactly(name, test.params)
+                yield Finding("error", place, f"“{test.text}” should be {wanted}, but {reason}")
         for number, text in enumerate(command.tests.reject):
             found = grammar.match(text)
             if isinstance(found, Match) and decide(found, [text], found.language).verdict is not Verdict.REJECT:
@@ -75,14 +77,23 @@ def tests(grammar: Grammar) -> Iterator[Finding]:
                 yield Finding("error", place, f"“{text}” should be rejected, but it is {shown(found)}")
 
 
-def _not_accepted(grammar: Grammar, command: Command, text: str, language: str | None, params: object) -> str | None:
-    found = grammar.match(text, language)
+def _not_accepted(grammar: Grammar, command: Command, test: Accept) -> str | None:
+    found = grammar.match(test.text, test.language)
     if not isinstance(found, Match):
         return found.reason
-    if found.command.name != command.name or (params is not None and params != found.params):
-        return f"it is {shown(found)}"
-    against = objection(text, found.language, found.literal)
+    if test.params is None:
+        if found.command.name != command.name:
+            return f"it is {shown(found)}"
+    elif (found.command.name, found.params) != (command.name, test.params):
+        return f"it is {_exactly(found.command.name, found.params)}"
+    against = objection(test.text, found.language, found.literal)
     return str(against) if against else None
+
+
+def _exactly(name: str, params: Mapping[str, Value]) -> str:
+    """A command whose values show their types: "95" is not 95."""
+    values = (f"{key}={json.dumps(params[key], ensure_ascii=False)}" for key in sorted(params))
+    return f"{name}({', '.join(values)})"
 
 
 def overlaps(grammar: Grammar) -> Iterator[Finding]:
