@@ -134,6 +134,15 @@ def test_it_is_explained_in_words(run: Run) -> None:
     assert run("try", "press-line") == (2, "", "streamd: nothing to try: give --text TEXT or --audio FILE\n")
 
 
+def test_a_language_that_the_pack_lacks_is_named_beside_those_that_it_has(run: Run) -> None:
+    said = "streamd: --language fr: the pack has sentences in de, en: give one of them, or leave it out\n"
+    assert run("try", "press-line", "--language", "fr", "--text", "stop the line") == (2, "", said)
+    assert run("try", "press-line", "--language", "fr", "--audio", str(ORDERS)) == (2, "", said)
+    code, out, _ = run("try", "press-line", "--language", "de-DE", "--text", "Licht an", "light on", "--json")
+    assert code == 0
+    assert [json.loads(line)["decision"] for line in out.splitlines()] == ["accept", "reject"]
+
+
 def test_options_come_before_or_after_the_pack() -> None:
     assert list(_spelt_out(["pack", "--text", "a", "b", "--json"])) == ["pack", "--text", "a", "--text", "b", "--json"]
     assert list(_spelt_out(["p", "--audio", "a", "b", "--model", "m"])) == [

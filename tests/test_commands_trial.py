@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from streamd.commands.trial import Trial, try_text
+from streamd.commands.trial import Trial, one_of, try_text
 from streamd.core.commands import lattice
 from streamd.core.commands.decide import Verdict
 from streamd.core.commands.grammar import Grammar
+from streamd.errors import UsageError
 from tests.packs import press_line
 
 GRAMMAR = Grammar(press_line())
@@ -48,6 +49,13 @@ def test_a_rejected_text_has_a_reason_and_a_neighbour(text: str, reason: str, ne
     tried = try_text(GRAMMAR, text)
     assert (tried.decision, tried.name, tried.params, tried.reason) == ("reject", None, {}, reason)
     assert nearest in (None, tried.nearest)
+
+
+def test_a_language_is_one_of_the_packs() -> None:
+    assert [one_of(GRAMMAR, tag) for tag in ("de", "DE", "de-DE", "en_US")] == ["de", "de", "de", "en"]
+    for tag in ("fr", "xx", "english", ""):
+        with pytest.raises(UsageError, match=rf"--language {tag}: .* in de, en: give one of them, or leave it out"):
+            one_of(GRAMMAR, tag)
 
 
 def test_of_a_very_large_grammar_everything_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.core.languages import TAGS, Belief, Evidence, expecting, likeliest, onwards, weigh
+from streamd.core.languages import TAGS, Belief, Evidence, expecting, likeliest, onwards, primary, weigh
 
 tags = st.sampled_from(("de", "en", "fr", "ja"))
 evidence = st.builds(
@@ -87,3 +87,9 @@ def test_a_belief_is_always_a_distribution(utterances: list[Evidence], candidate
         assert sum(belief.values()) == pytest.approx(1)
         assert all(share > 0 for share in belief.values())
         assert set(belief) == set(candidates or TAGS)
+
+
+def test_a_tag_may_name_a_country() -> None:
+    assert [primary(tag) for tag in ("de", "DE", "de-AT", "de_DE.UTF-8", "English", "")] == [
+        "de", "de", "de", "de", "english", "",
+    ]  # fmt: skip

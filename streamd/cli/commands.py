@@ -106,9 +106,10 @@ def try_(
     if not texts and not audio:
         raise UsageError("nothing to try: give --text TEXT or --audio FILE")
     from streamd.commands.files import load
-    from streamd.commands.trial import try_text
+    from streamd.commands.trial import one_of, try_text
 
     grammar = load([pack]).grammar()
+    language = language if language is None else one_of(grammar, language)
     for text in texts or ():
         tried = try_text(grammar, text, language)
         typer.echo(tried.as_json() if as_json else tried.in_words())

@@ -10,6 +10,8 @@ from streamd.core.commands.decide import ONLY_TEXT, Decision, Verdict, read, uns
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.lattice import too_large
 from streamd.core.commands.network import Value
+from streamd.core.languages import primary
+from streamd.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,14 @@ class Trial:
         scores = "".join(f", {name} {score:.3g}" for name, score in self.scores.items())
         line = f"{self.decision:8}{what}{self.reason}{scores}\n        “{self.input}”"
         return f"{line}\n        nearest: “{self.nearest}”" if self.nearest and self.nearest != self.input else line
+
+
+def one_of(grammar: Grammar, language: str) -> str:
+    """The grammar's language that a tag stands for. Raises UsageError."""
+    if (found := primary(language)) in grammar.languages:
+        return found
+    there, them = ", ".join(grammar.languages), "one of them" if len(grammar.languages) > 1 else "that"
+    raise UsageError(f"--language {language}: the pack has sentences in {there}: give {them}, or leave it out")
 
 
 def trial(given: str, decision: Decision, nearest: str | None, scores: Mapping[str, float]) -> Trial:

@@ -7,6 +7,7 @@ it takes a long utterance, or several short ones, to change a session's mind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,11 @@ class Evidence:
 
     probabilities: Mapping[str, float] = field(default_factory=dict)  # by tag; what is left out is unlikely
     heard_s: float = 0.0  # seconds of sound that it has heard
+
+
+def primary(tag: str) -> str:
+    """The language of a tag (RFC 5646), whatever its country: de of DE, de-AT and de_DE."""
+    return re.split("[-_]", tag, maxsplit=1)[0].lower()
 
 
 def expecting(candidates: Collection[str] = (), first: str | None = None) -> Belief:
