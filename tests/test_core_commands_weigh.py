@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,7 @@ def test_what_nothing_else_sounds_like_is_certain() -> None:
     found = weighed(CLEAR, {"Set press two to 95.": -0.5})
     assert sentence(found) == "set press 2 to 95"
     assert found.sure
+    assert found.limits == ()
     assert found.texts == ("Set press two to 95.",)
 
 
@@ -60,6 +63,7 @@ def test_two_meanings_that_are_almost_alike_are_asked_about_or_left() -> None:
     found = weighed(near, {})
     assert sentence(found) == "set press 2 to 95"
     assert not found.sure
+    assert found.limits == ("certainty 0.6457 (at least 0.99)", "margin 1 (at least 2)")
     unclear = weighed({"Set press two to 95": -5.0, "Set press three to 95": -5.1}, {})
     assert reason(unclear).startswith("this could be set_speed(press=press_2, speed=95) or set_speed(press=press_3")
 
@@ -73,11 +77,13 @@ def test_of_several_languages_the_most_certain_one_counts_unless_another_contrad
         assert likeliest({"de": beside, "en": clear}) == ("en", clear)
     tag, found = likeliest({"de": other, "en": clear})
     assert (found.found, found.sure) == ((clear if tag == "en" else other).found, False)
+    assert found.limits == ("in another language it is sure to be another command",)
 
 
 def test_what_sounds_more_like_something_else_is_no_command() -> None:
     found = weighed({"Set press two to 95": -14.0}, {"Sit and rest for a while.": -2.0})
     assert reason(found) == "something else was said"
+    assert found.limits[-1] == "gap 12 (at most 6)"
 
 
 def test_what_sounds_a_little_more_like_something_else_is_asked_about() -> None:
@@ -91,14 +97,14 @@ def test_a_word_that_something_else_would_fit_better_is_asked_about() -> None:
     unlike = {text: reading(text, chance, shortfall=4.1) for text, chance in CLEAR.items()}
     found = weighed(unlike, {"Set press two to 95.": -0.5})
     assert sentence(found) == "set press 2 to 95"
-    assert not found.sure
+    assert (found.sure, found.limits) == (False, ("shortfall 4.1 (at most 4)",))
 
 
 def test_where_more_was_said_it_is_asked_about() -> None:
     begun = {text: reading(text, chance, ending=0.1) for text, chance in CLEAR.items()}
     found = weighed(begun, {"Set press two to 95.": -0.5})
     assert sentence(found) == "set press 2 to 95"
-    assert not found.sure
+    assert (found.sure, found.limits) == (False, ("ending 0.1 (at least 0.2)",))
 
 
 def test_where_much_more_was_said_it_is_no_command() -> None:
@@ -155,6 +161,21 @@ def test_all_ways_to_write_a_command_speak_for_it() -> None:
 def test_only_what_may_have_been_said_can_object() -> None:
     found = weighed(CLEAR, {"Set press two to 95.": -0.5, "Don't set press two to 95.": -30.0})
     assert found.texts == ("Set press two to 95.",)
+
+
+def test_the_limits_are_those_that_are_documented() -> None:
+    text = (Path(__file__).parent.parent / "commands" / "README.md").read_text(encoding="utf-8")
+    limits = dict(re.findall(r"^\| `(\w+)` \| ((?:[≤≥] [-\d.]+)? ?\| (?:[≤≥] [-\d.]+)?) ?\|", text, re.MULTILINE))
+    known = CALIBRATED
+    assert limits == {
+        "margin": f"| ≥ {known.least_margin:g}",
+        "gap": f"≤ {known.askable_gap:g} | ≤ {known.most_gap:g}",
+        "word": "| ",
+        "shortfall": f"| ≤ {known.most_shortfall:g}",
+        "ending": f"≥ {known.askable_ending:g} | ≥ {known.least_ending:g}",
+        "stray": "| ",
+        "certainty": f"≥ {known.askable:g} | ≥ {known.certain:g}",
+    }
 
 
 NOTE = "Note more oil for the shift"

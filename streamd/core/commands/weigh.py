@@ -9,7 +9,7 @@ knows the grammar, so what was learnt on one serves another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
@@ -78,6 +78,7 @@ class Weighed:
     sure: bool
     texts: tuple[str, ...]  # what was heard freely, where it may be right
     scores: Scores | None = None
+    limits: tuple[str, ...] = ()  # which of its scores keep it from being done, or even from being asked about
 
     @property
     def certainty(self) -> float:
@@ -102,9 +103,11 @@ def weigh(heard: Comparison, grammar: Grammar, language: str, weights: Weights =
     best = meanings[0]
     scores = _scores(best, meanings[1:], heard, weights)
     near = tuple(r.text.strip() for r in heard.free if r.log_probability > best.log_probability - NEAR)
-    if not _is_askable(scores, weights):
-        return Weighed(Rejection(_doubt(scores, meanings, weights)), sure=False, texts=near, scores=scores)
-    return Weighed(best.match, sure=_is_sure(scores, weights), texts=near, scores=scores)
+    if missed := tuple(_unaskable(scores, weights)):
+        doubt = Rejection(_doubt(scores, meanings, weights))
+        return Weighed(doubt, sure=False, texts=near, scores=scores, limits=missed)
+    missed = tuple(_unsure(scores, weights))
+    return Weighed(best.match, sure=not missed, texts=near, scores=scores, limits=missed)
 
 
 def likeliest(weighed: Mapping[str, Weighed]) -> tuple[str, Weighed]:
@@ -112,25 +115,35 @@ def likeliest(weighed: Mapping[str, Weighed]) -> tuple[str, Weighed]:
     tag = max(weighed, key=lambda tag: weighed[tag].certainty)
     best = weighed[tag]
     sure = {each.found.meaning for each in weighed.values() if each.sure and isinstance(each.found, Match)}
-    return tag, replace(best, sure=best.sure and len(sure) == 1)
+    if best.sure and len(sure) > 1:
+        return tag, replace(best, sure=False, limits=("in another language it is sure to be another command",))
+    return tag, best
 
 
-def _is_askable(scores: Scores, weights: Weights) -> bool:
-    return (
-        scores.certainty >= weights.askable
-        and scores.gap <= weights.askable_gap
-        and scores.ending >= weights.askable_ending
-    )
+def _unaskable(scores: Scores, weights: Weights) -> Iterator[str]:
+    """Limits without which the best meaning is not even asked about."""
+    yield from _below("certainty", scores.certainty, weights.askable)
+    yield from _above("gap", scores.gap, weights.askable_gap)
+    yield from _below("ending", scores.ending, weights.askable_ending)
 
 
-def _is_sure(scores: Scores, weights: Weights) -> bool:
-    return (
-        scores.certainty >= weights.certain
-        and scores.margin >= weights.least_margin
-        and scores.gap <= weights.most_gap
-        and scores.shortfall <= weights.most_shortfall
-        and scores.ending >= weights.least_ending
-    )
+def _unsure(scores: Scores, weights: Weights) -> Iterator[str]:
+    """Limits without which it is not done at once."""
+    yield from _below("certainty", scores.certainty, weights.certain)
+    yield from _below("margin", scores.margin, weights.least_margin)
+    yield from _above("gap", scores.gap, weights.most_gap)
+    yield from _above("shortfall", scores.shortfall, weights.most_shortfall)
+    yield from _below("ending", scores.ending, weights.least_ending)
+
+
+def _below(sign: str, score: float, least: float) -> Iterator[str]:
+    if not score >= least:
+        yield f"{sign} {score:.4g} (at least {least:g})"
+
+
+def _above(sign: str, score: float, most: float) -> Iterator[str]:
+    if not score <= most:
+        yield f"{sign} {score:.4g} (at most {most:g})"
 
 
 def _doubt(scores: Scores, meanings: Sequence[_Meaning], weights: Weights) -> str:
