@@ -29,7 +29,19 @@ def test_recordings_are_tried_beside_texts(run: Run, tiny_en: Path) -> None:
     assert code == 0
     assert (said["decision"], said["params"]) == ("accept", {"metres": 3})
     assert (heard["input"], heard["name"], heard["params"]) == (str(recording), "go", {"metres": 10})
+    assert (said["heard"], heard["heard"]) == (None, "Go forward 10 meters.")
     assert heard["scores"].keys() == {"margin", "gap", "word", "shortfall", "ending", "stray", "certainty"}
+
+
+def test_a_model_that_does_not_know_all_languages_of_a_pack_is_told_of(run: Run, tiny_en: Path) -> None:
+    recording = Path(__file__).parent / "data" / "goforward.flac"
+    code, out, err = run("try", "press-line", "--audio", str(recording), "--model", str(tiny_en))
+    assert (code, err) == (
+        0,
+        f"streamd: the model {tiny_en} does not know de: recordings are only taken for en; "
+        "give --model another one, such as base\n",
+    )
+    assert "heard: “Go forward" in out
 
 
 def test_real_orders_are_understood_also_in_noise(run: Run, base: Path) -> None:
@@ -118,7 +130,7 @@ def test_each_text_is_one_line(run: Run) -> None:
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [list(line) for line in lines] == 3 * [
-        ["input", "decision", "name", "params", "reason", "nearest", "scores"]
+        ["input", "decision", "name", "params", "reason", "nearest", "scores", "limits", "heard", "answer"]
     ]
     assert [(line["input"], line["decision"], line["name"]) for line in lines] == [
         ("light on", "accept", "work_light"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from streamd.errors import UnavailableError, UsageError
 from tests.sound_files import tone, write_media
 
 DATA = Path(__file__).parent / "data"
-ROBOT = {
+ROBOT: dict[str, Any] = {
     "commands": {
         "go": {
             "name": "go",
@@ -48,7 +49,19 @@ def test_an_order_is_understood_and_other_speech_is_not(
     assert order.nearest == "go forward 10 meters"
     assert speech.decision is Verdict.REJECT
     assert order.scores["certainty"] > 0.98
-    assert speech.scores == {}
+    assert order.limits == ()
+    assert (speech.scores, speech.limits) == ({}, ())
+    assert "ask not what your country can do" in (speech.heard or "").lower()
+
+
+def test_a_value_that_there_is_not_is_named_and_so_are_the_limits_that_decided(base: Path) -> None:
+    go = ROBOT["commands"]["go"]
+    there = {**go, "params": {**go["params"], "metres": {"enum": [1, 5, 20]}}}
+    grammar = Grammar(Pack.model_validate({"commands": {"go": there}}))
+    (order,) = try_recordings(grammar, [DATA / "goforward.flac"], str(base))
+    assert order.decision is Verdict.REJECT
+    assert ": “10” is none of the values of metres: " in order.reason
+    assert [limit.split(" ")[0] for limit in order.limits] == ["certainty", "gap"]
 
 
 def test_a_very_large_grammar_is_asked_about(grammar: Grammar, tiny_en: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +71,8 @@ def test_a_very_large_grammar_is_asked_about(grammar: Grammar, tiny_en: Path, mo
     assert (order.decision, order.reason) == (Verdict.CONFIRM, "it was only read as text")
     assert (order.name, order.params) == ("go", {"way": "forward", "metres": 10})
     assert (order.input, order.scores) == (str(DATA / "goforward.flac"), {})
+    assert order.heard is not None
+    assert order.heard.startswith("Go forward")
     assert speech.decision is Verdict.REJECT
 
 

@@ -26,6 +26,9 @@ def test_an_accepted_text() -> None:
         "reason": "understood",
         "nearest": "switch off the lights",
         "scores": {},
+        "limits": [],
+        "heard": None,
+        "answer": None,
     }
     assert tried.in_words() == "accept  light(on=False): understood\n        “switch off the lights”"
 
@@ -63,6 +66,55 @@ def test_of_a_very_large_grammar_everything_is_asked_about(monkeypatch: pytest.M
     assert (try_text(GRAMMAR, "light on").decision, try_text(GRAMMAR, "light").decision) == ("confirm", "reject")
 
 
-def test_scores_are_shown() -> None:
-    tried = Trial("a.flac", Verdict.ACCEPT, "stop", {}, "understood", "stop line", {"margin": 3.14159})
-    assert tried.in_words() == "accept  stop(): understood, margin 3.14\n        “a.flac”\n        nearest: “stop line”"
+def test_a_value_that_there_is_not_is_named() -> None:
+    assert try_text(GRAMMAR, "set press four to 95", "en").reason == (
+        "no command says this: “four” is none of the values of press: press 1, press 2, press 3, press 21"
+    )
+
+
+@pytest.mark.parametrize("text", ["Undo that.", "mach das rückgängig"])
+def test_what_takes_back_is_no_sentence_of_the_pack(text: str) -> None:
+    tried = try_text(GRAMMAR, text)
+    assert (tried.decision, tried.name, tried.answer, tried.nearest) == ("reject", None, "undo", None)
+    assert "no command of the pack has an undo" in tried.reason
+    pack = press_line(lift={"name": "lift", "sentences": {"en": ["lift it"]}, "undo": {"http": {"url": "http://x/"}}})
+    tried = try_text(Grammar(pack), text)
+    assert (tried.decision, tried.name, tried.answer) == ("confirm", None, "undo")
+    assert tried.reason == "takes back what was sent last, if that was lift and in the last 60 s"
+    assert tried.in_words().splitlines()[-1] == "        as an answer: calls off what has not been sent yet"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("yes", "yes"),
+        ("ja bitte", "yes"),
+        ("Code word amber.", "codeword"),
+        ("stop", "no"),
+        ("Abbruch!", "no"),
+        ("don't turn off lights", "no"),
+        ("turn lights", None),
+    ],
+)
+def test_what_answers_a_question_is_told(text: str, answer: str | None) -> None:
+    tried = try_text(GRAMMAR, text)
+    assert (tried.decision, tried.answer) == ("reject", answer)
+    assert ("as an answer: " in tried.in_words()) == (answer is not None)
+
+
+def test_a_command_with_a_no_in_it_voids_what_was_asked_before_as_every_command_does() -> None:
+    tried = try_text(GRAMMAR, "stop line now")
+    assert (tried.decision, tried.answer) == ("accept", None)
+
+
+def test_what_stands_behind_a_decision_is_shown() -> None:
+    scores, limits = {"margin": 1.14159, "gap": 0.0}, ("margin 1.142 (at least 2)",)
+    tried = Trial("a.flac", Verdict.CONFIRM, "stop", {}, "it is asked", "stop line", scores, limits, heard="Stop line.")
+    assert tried.in_words().splitlines() == [
+        "confirm stop(): it is asked",
+        "        “a.flac”",
+        "        heard: “Stop line.”",
+        "        nearest: “stop line”",
+        "        margin 1.14, gap 0",
+        "        kept back by: margin 1.142 (at least 2)",
+    ]

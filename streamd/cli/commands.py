@@ -116,8 +116,12 @@ def try_(
     if audio:
         from streamd.commands.hear import recordings, try_recordings
 
-        for heard in try_recordings(grammar, recordings(audio), model, language):
+        for heard in try_recordings(grammar, recordings(audio), model, language, _warn):
             typer.echo(heard.as_json() if as_json else heard.in_words())
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"streamd: {line}", err=True)
 
 
 class Origin(StrEnum):

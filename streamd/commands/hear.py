@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from streamd.commands.trial import Trial, trial, try_text
 from streamd.core.audio import SAMPLE_RATE, Pcm
-from streamd.core.commands.decide import decide
-from streamd.core.commands.grammar import Grammar, Match, Rejection
+from streamd.core.commands.decide import Verdict, decide
+from streamd.core.commands.grammar import Grammar, Match
 from streamd.core.commands.hearing import LONGEST_S
 from streamd.core.commands.lattice import choices
 from streamd.core.commands.weigh import Weighed, likeliest, weigh
@@ -21,6 +22,8 @@ from streamd.engines.whisper.engine import WhisperEngine
 from streamd.errors import UnavailableError, UsageError
 from streamd.models import locate
 from streamd.sources.decode import decode
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a", ".webm", ".aac"})
 
@@ -38,23 +41,35 @@ def recordings(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def try_recordings(grammar: Grammar, files: Iterable[Path], model: str, language: str | None = None) -> Iterator[Trial]:
-    """One trial a recording. Raises UnavailableError for a model or a file that can't be read."""
+def try_recordings(
+    grammar: Grammar,
+    files: Iterable[Path],
+    model: str,
+    language: str | None = None,
+    warn: Callable[[str], object] = _log.warning,
+) -> Iterator[Trial]:
+    """One trial a recording. Raises UnavailableError for a model or a file that can't be read.
+
+    `warn` is told of languages that the model does not know, if it knows another one.
+    """
     engine = build({"model_path": str(locate(model))})
-    tags = [tag for tag in ([language] if language else grammar.languages) if engine.speaks(tag)]
-    if not tags:
-        wanted = language or ", ".join(grammar.languages)
-        raise UnavailableError(f"the model {model} does not know {wanted}: give --model another one, such as base")
+    wanted = [language] if language else grammar.languages
+    tags = [tag for tag in wanted if engine.speaks(tag)]
+    if unknown := ", ".join(tag for tag in wanted if tag not in tags):
+        fault = f"the model {model} does not know {unknown}"
+        if not tags:
+            raise UnavailableError(f"{fault}: give --model another one, such as base")
+        warn(f"{fault}: recordings are only taken for {', '.join(tags)}; give --model another one, such as base")
     sentences = choices(grammar, tags)
     for file in files:
         pcm = sound(file)
         if len(pcm) > LONGEST_S * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.0f} s of sound are too long for a command"
-            yield told(file, Weighed(Rejection(reason), sure=False, texts=()), grammar, tags[0])
+            yield Trial(str(file), Verdict.REJECT, None, {}, reason, None)
         elif sentences:
-            heard_as = zip(tags, (engine.compare(pcm, each) for each in sentences), strict=True)
-            tag, heard = likeliest({tag: weigh(comparison, grammar, tag) for tag, comparison in heard_as})
-            yield told(file, heard, grammar, tag)
+            heard_as = dict(zip(tags, (engine.compare(pcm, each) for each in sentences), strict=True))
+            tag, heard = likeliest({tag: weigh(comparison, grammar, tag) for tag, comparison in heard_as.items()})
+            yield _told(file, heard, heard_as[tag].free[0].text.strip(), grammar, tag)
         else:
             yield _by_text(grammar, engine, file, pcm, tags)
 
@@ -63,18 +78,17 @@ def _by_text(grammar: Grammar, engine: WhisperEngine, file: Path, pcm: Pcm, tags
     """What is heard without the grammar, read as text."""
     context = Context(language=tags[0] if len(tags) == 1 else None)
     hypothesis = engine.advance(str(file), pcm, True, context, first=True)
-    return try_text(grammar, hypothesis.text, hypothesis.language if hypothesis.language in tags else None, str(file))
+    tried = try_text(grammar, hypothesis.text, hypothesis.language if hypothesis.language in tags else None)
+    return replace(tried, input=str(file), heard=hypothesis.text)
 
 
-def told(file: Path, heard: Weighed, grammar: Grammar, language: str) -> Trial:
-    """What was understood, judged and as it is shown."""
-    decision = decide(heard.found, heard.texts, language, sure=heard.sure)
-    nearest = heard.found.sentence if isinstance(heard.found, Match) else _nearest(grammar, heard.texts, language)
-    return trial(str(file), decision, nearest, asdict(heard.scores) if heard.scores else {})
-
-
-def _nearest(grammar: Grammar, texts: Sequence[str], language: str) -> str | None:
-    return grammar.nearest(texts[0], language) if texts else None
+def _told(file: Path, found: Weighed, text: str, grammar: Grammar, language: str) -> Trial:
+    """What was understood, judged and as it is shown. `text` is what was heard freely."""
+    decision = decide(found.found, found.texts, language, sure=found.sure)
+    nearest = found.found.sentence if isinstance(found.found, Match) else grammar.nearest(text, language)
+    scores = asdict(found.scores) if found.scores else {}
+    tried = trial(grammar, text, decision, nearest, language)
+    return replace(tried, input=str(file), scores=scores, limits=found.limits, heard=text)
 
 
 def sound(file: Path) -> Pcm:
