@@ -147,6 +147,7 @@ class Whisper(_Table):
     threads: Annotated[int, Field(ge=0, le=64)] = 0  # of one worker; 0: chosen from the machine
     beam_size: Annotated[int, Field(ge=1, le=10)] = 5  # of finals …
     partial_beam_size: Annotated[int, Field(ge=1, le=10)] = 3  # … and partials
+    batch: Annotated[int, Field(ge=1, le=16)] = 4  # partials of so many sessions are heard together where they queue up
 
 
 class Gemma(_Table):

@@ -102,7 +102,7 @@ def second_spec(settings: Settings) -> EngineSpec | None:
         "threads": stage.threads,
         "beam_size": stage.beam_size,
     }
-    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), stage.threads, SECOND_NICENESS)
+    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), stage.threads, niceness=SECOND_NICENESS)
 
 
 def ear_spec(settings: Settings) -> EngineSpec | None:
@@ -110,7 +110,7 @@ def ear_spec(settings: Settings) -> EngineSpec | None:
     by, engine = settings.pipeline.commands.by, settings.pipeline.recognise.engine
     if by == "text" or (by == "auto" and engine not in ("auto", "whisper")):
         return None
-    return replace(_whisper(settings), threads=1)
+    return replace(_whisper(settings), threads=1, batch=1)
 
 
 def rules(stage: RouteStage) -> Rules:
@@ -136,11 +136,11 @@ def _gemma(settings: Settings) -> EngineSpec:
 
 def _whisper(settings: Settings) -> EngineSpec:
     whisper, threads = settings.engines.whisper, _threads(settings)
-    options = whisper.model_dump(include={"compute_type", "device", "beam_size", "partial_beam_size"}) | {
+    options = whisper.model_dump(include={"compute_type", "device", "beam_size", "partial_beam_size", "batch"}) | {
         "model_path": str(_folder("engines.whisper.model", whisper.model, "whisper", settings)),
         "threads": threads,
     }
-    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), threads)
+    return EngineSpec("whisper", options | _asked(settings.pipeline.recognise), threads, whisper.batch)
 
 
 def _folder(key: str, name: str, wanted: models.Kind, settings: Settings) -> Path:

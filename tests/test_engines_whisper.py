@@ -165,7 +165,7 @@ class TestEngine:
 
     def test_the_stages_are_timed(self, engine: WhisperEngine) -> None:
         hypothesis = engine.advance("a", recording("goforward").pcm, True, Context(), first=True)
-        assert set(hypothesis.timings_ms) == {"features", "encoder", "decoder", "align"}
+        assert set(hypothesis.timings_ms) == {"features", "batch", "encoder", "decoder", "align"}
 
     def test_a_model_that_does_not_load_is_explained(self, tiny_en: Path, tmp_path: Path) -> None:
         for name in ("tokenizer.json", "config.json", "vocabulary.txt"):

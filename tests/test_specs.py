@@ -31,21 +31,22 @@ def test_the_scripted_engine_needs_no_weights(tmp_path: Path) -> None:
     spec = wanted.specs[Role.LONG]
     assert (list(wanted.specs), wanted.told, wanted.wish) == ([Role.LONG], "scripted", None)
     assert (spec.kind, spec.options) == ("scripted", {"script": str(tmp_path / "script.toml")})
-    assert 1 <= spec.threads == wanted.threads <= MOST_THREADS
+    assert 1 <= spec.calls == spec.threads == wanted.threads <= MOST_THREADS
 
 
 def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
-    wanted = hearing(Settings(engines=Engines(whisper=Whisper(model=str(tiny_en), threads=3, beam_size=2))))
+    wanted = hearing(Settings(engines=Engines(whisper=Whisper(model=str(tiny_en), threads=3, beam_size=2, batch=5))))
     assert list(wanted.specs) == [Role.LONG]
     assert wanted.told.startswith(f"whisper {tiny_en}")
     spec = wanted.specs[Role.LONG]
-    assert (spec.kind, spec.threads) == ("whisper", 3)
+    assert (spec.kind, spec.threads, spec.calls) == ("whisper", 3, 15)
     assert spec.options == {
         "model_path": str(tiny_en),
         "compute_type": "int8",
         "device": "cpu",
         "beam_size": 2,
         "partial_beam_size": 3,
+        "batch": 5,
         "threads": 3,
         "task": "transcribe",
         "target_language": "en",

@@ -83,7 +83,7 @@ class _TryError(Exception):
 class EngineHost:
     """Keeps a worker running and calls it: `async with EngineHost(spec, …) as engine: await engine.advance(…)`.
 
-    At most `spec.threads` calls are under way at a time. Those that wait go in order of arrival, finals before
+    At most `spec.calls` calls are under way at a time. Those that wait go in order of arrival, finals before
     partials; calls of one utterance never overlap. Every call has a deadline. A worker that dies, is late or has a call
     cancelled is replaced, and what it had not answered is replayed from the utterance's start, so that callers
     notice nothing but the time. A call is tried 1 + MAX_REPLAYS times. One beside which a worker died of its own
@@ -112,7 +112,7 @@ class EngineHost:
         self._keeper = Keeper(
             spec, start_deadline_s=start_deadline_s, retry_s=retry_s, metrics=metrics, on_change=self._changed
         )
-        self._turns = Turns(spec.threads)
+        self._turns = Turns(spec.calls)
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._utterances: dict[str, _Utterance] = {}
         self._numbers = count(1)

@@ -132,7 +132,7 @@ class WorkerLink:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[request.call] = answer
         try:
-            self._writer.write(data)  # its buffer holds what `threads` calls put there at most
+            self._writer.write(data)  # its buffer holds what `spec.calls` calls put there at most
             return await answer
         finally:
             del self._calls[request.call]

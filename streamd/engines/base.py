@@ -115,6 +115,12 @@ class EngineSpec:
 
     kind: str
     options: dict[str, object] = field(default_factory=dict)
-    threads: int = 1  # calls that the worker serves at a time, for different utterances
+    threads: int = 1  # of the worker, for calls of different utterances …
+    batch: int = 1  # … and calls that one of them may serve together, where its engine can
     niceness: int = 0  # how far the worker's process stands back behind others (see nice(2))
     tools: tuple[Tool, ...] = ()  # that it will be asked to choose from, where its engine can: it is prepared for them
+
+    @property
+    def calls(self) -> int:
+        """That the worker takes at a time."""
+        return self.threads * self.batch

@@ -1,7 +1,7 @@
 """The process that a model lives in: `python -m streamd.engines.worker FD`.
 
 FD is the worker's end of a socket pair; streamd.engines.pipe says what crosses it. The engine comes from
-`streamd.engines.<kind>.build(options)`. `threads` calls are served at a time.
+`streamd.engines.<kind>.build(options)`. `threads` calls are served at a time, or as many batches of them.
 
 The main thread does nothing but wait for the daemon, so that the process ends the moment the daemon does, however it
 ended and whatever the model is doing. (Not handled: native code that holds the interpreter's lock for ever.)
@@ -58,7 +58,7 @@ class Worker:
         if not isinstance(spec, EngineSpec):
             return
         os.nice(spec.niceness)  # the pool's threads inherit it
-        pool = ThreadPoolExecutor(spec.threads, thread_name_prefix="engine")
+        pool = ThreadPoolExecutor(spec.calls, thread_name_prefix="engine")
         pool.submit(self._handle, spec)
         while (message := self._channel.receive()) is not None:
             # forget is done here and now: an advance that starts the utterance afresh may follow

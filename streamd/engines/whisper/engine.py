@@ -6,11 +6,10 @@ on from what readers were already shown for good, and aligns the words with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import ctranslate2
 import numpy as np
 
 from streamd.core.audio import Pcm
@@ -18,25 +17,20 @@ from streamd.core.commands.hearing import Choices, Comparison
 from streamd.core.languages import Evidence, likeliest, weigh
 from streamd.core.words import join, spelled
 from streamd.engines.base import Context, Hypothesis, HypothesisWord, Task, UnknownUtterance
-from streamd.engines.spans import TokenSpan, without_loop
+from streamd.engines.batcher import Batcher
 from streamd.engines.stopwatch import Stopwatch
-from streamd.engines.whisper import hotwords, window
+from streamd.engines.whisper import window as trim
 from streamd.engines.whisper.compare import Comparer
-from streamd.engines.whisper.evidence import believable
-from streamd.engines.whisper.languages import check, check_target, detect, tokens_per_s
-from streamd.engines.whisper.mel import FRAMES_PER_S, LogMel
-from streamd.engines.whisper.text import Tokens
-from streamd.errors import UnavailableError
+from streamd.engines.whisper.languages import check, check_target
+from streamd.engines.whisper.mel import LogMel
+from streamd.engines.whisper.model import Encoded, Model, Window
 
 PADDING_S = 2.0
 """Silence behind the sound, instead of what fills 30 s. Measured with tiny.en int8 on a minute of clean speech and
 on the same in babble at 10 dB: WER 2.6 and 14.4 % with 5 s, 2.0 and 13.7 % with 2 s, 2.6 and 13.1 % with 1 s; words
 settle 0.2 s earlier at the median with 2 s than with 5 s. Without `evidence`, guesses repeat themselves below 5 s."""
 
-SPARE_TOKENS = 12
-MAX_TOKENS = 224
 MIN_SOUND_S = 0.1  # less than this holds no word
-ENCODER_FRAME_S = 0.02
 LONGEST_WORD_S = 2.0  # pause behind it included
 DETECT_S = 5.0  # the language is detected in so much sound, no more
 
@@ -51,6 +45,7 @@ class Options:
     threads: int = 1
     beam_size: int = 5
     partial_beam_size: int = 3
+    batch: int = 4  # four windows take 32 ms of processor time each instead of 56, eight 28, but all wait for the last
     task: Task = "transcribe"  # what will be asked of it …
     target_language: str = "en"
     languages: tuple[str, ...] = ()  # … and in which languages, where that is known
@@ -68,17 +63,22 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """The sound of one call, encoded."""
+class _Job:
+    """One guess that is asked for."""
 
-    encoded: ctranslate2.StorageView
-    mel_frames: int  # padding included
-    seconds: float  # padding not included
-    language: str | None
+    state: _State
+    context: Context
+    thorough: bool
+    watch: Stopwatch
+    before: tuple[HypothesisWord, ...]  # words that are not heard again …
+    start_s: float  # … and where the window begins that is
+    window: Window
 
 
 class WhisperEngine:
     """Implements streamd.engines.base.Engine. Different utterances may be advanced from different threads.
+
+    Partials that come while all of the model's threads are busy are heard together.
 
     `Context.previous` is not used: as a prompt it raised the WER (2.6 → 3.9 % clean, 14.4 → 17.0 % in babble).
     """
@@ -87,18 +87,17 @@ class WhisperEngine:
         folder = Path(options.model_path)
         self.name = f"whisper {folder.name} {options.compute_type}"
         self._options = options
-        self._tokens = Tokens(folder / "tokenizer.json")
-        self._model = _load(folder, options)
+        self._model = Model(folder, options.compute_type, options.device, options.threads)
         check_target(options.task, options.target_language)
-        check(folder, self._tokens, self._model.is_multilingual, options.task, options.languages)
-        self._bands = int(self._model.n_mels)
+        check(folder, self._model.tokens, self._model.is_multilingual, options.task, options.languages)
         self._open: dict[str, _State] = {}
-        self._comparer = Comparer(folder, self._model, self._tokens, self.name)
+        self.batcher = Batcher(self._guess, _may_share, options.threads, options.batch)
+        self._comparer = Comparer(folder, self._model.whisper, self._model.tokens, self.name)
 
     def advance(self, utterance_id: str, new_pcm: Pcm, last: bool, context: Context, *, first: bool) -> Hypothesis:
         """See Engine.advance."""
         if first:
-            self._open[utterance_id] = _State(LogMel(self._bands))
+            self._open[utterance_id] = _State(LogMel(self._model.bands))
         state = self._open.get(utterance_id)
         if state is None:
             raise UnknownUtterance(utterance_id)
@@ -109,17 +108,20 @@ class WhisperEngine:
         heard_s = state.mel.seconds
         words: tuple[HypothesisWord, ...] = ()
         if heard_s >= MIN_SOUND_S:
-            words = self._final(state, context, watch) if thorough else self._partial(state, context, watch)
-            state.words = words
+            job = _job(state, context, watch, thorough=thorough)
+            found = self.batcher.call(job, urgent=last)
+            if not (found or job.before or context.committed or thorough):
+                state.empty_s = trim.empty_s(heard_s, state.empty_s)
+            words = state.words = (*job.before, *_later(found, job.start_s))
         return Hypothesis(words, self.name, state.language, heard_s, watch.ms, state.evidence, thorough=thorough)
 
     def speaks(self, language: str) -> bool:
         """Does the model know this language?"""
-        return self._tokens.is_language(language) if self._model.is_multilingual else language == "en"
+        return self._model.speaks(language)
 
     def compare(self, pcm: Pcm, choices: Choices) -> Comparison:
         """Which of some sentences a whole sound is. Raises ValueError if it is too long to be a command."""
-        mel = LogMel(self._bands)
+        mel = LogMel(self._model.bands)
         mel.feed(pcm)
         return self._comparer.compare(mel, choices)
 
@@ -133,127 +135,88 @@ class WhisperEngine:
         for last in (False, True):
             self.advance("warm-up", noise, last, Context(), first=not last)
 
-    def _partial(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
-        """What was committed long ago is not heard again."""
-        before = state.words[: window.settled(state.words, context.committed)]
-        start_s = window.start_s(state.words, len(before)) or state.empty_s
-        committed = context.committed[len(join(before)) :].lstrip()
-        heard = self._encode(state, context, watch, start_s)
-        words = self._words(heard, replace(context, committed=committed), False, watch)
-        if not before and not words and not context.committed:
-            state.empty_s = window.empty_s(state.mel.seconds, state.empty_s)
-        return (*before, *(_later(word, start_s) for word in words))
+    def _guess(self, jobs: Sequence[_Job]) -> list[tuple[HypothesisWord, ...]]:
+        """One final, or partials. The stages that are timed are those of all of them."""
+        for job in jobs:
+            job.watch.lap("batch")
+        watch = Stopwatch()
+        encoded = self._encode(jobs, watch)
+        if jobs[0].thorough:
+            guesses = [self._final(jobs[0], encoded, watch)]
+        else:
+            windows = [replace(job.window, language=job.state.language) for job in jobs]
+            guesses = self._model.words(encoded, windows, self._options.partial_beam_size, watch)
+        for job in jobs:
+            job.watch.ms.update(watch.ms)
+        return guesses
 
-    def _final(self, state: _State, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
-        words = self._last_words(self._encode(state, context, watch), context, watch)
-        while words and words[-1].start_s + LONGEST_WORD_S < state.mel.seconds:
+    def _encode(self, jobs: Sequence[_Job], watch: Stopwatch) -> Encoded:
+        """And settles in which language each goes on."""
+        encoded = self._model.encode([job.window.mel for job in jobs])
+        watch.lap("encoder")
+        undecided = [number for number, job in enumerate(jobs) if self._is_undecided(job)]
+        if undecided:
+            evidence = self._model.detect(encoded, [job.state.mel.seconds for job in jobs])
+            for number in undecided:
+                state = jobs[number].state
+                state.evidence = evidence[number]
+                state.language = likeliest(weigh(jobs[number].context.languages, state.evidence))
+            watch.lap("language")
+        return encoded
+
+    def _is_undecided(self, job: _Job) -> bool:
+        if not self._model.is_multilingual or job.context.language is not None:
+            job.state.language = job.context.language if self._model.is_multilingual else "en"
+            return False
+        return job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds)
+
+    def _final(self, job: _Job, encoded: Encoded, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
+        window, heard_s = replace(job.window, language=job.state.language), job.window.seconds
+        words = self._last_words(encoded, window, watch)
+        while words and words[-1].start_s + LONGEST_WORD_S < heard_s:
             # No word is so long: Whisper likes to stop at a pause and leave the rest unheard.
             start_s = words[-1].start_s + LONGEST_WORD_S / 2
-            heard = self._encode(state, context, watch, start_s)
-            rest = self._words(heard, replace(context, committed=""), True, watch)
-            if not rest:
+            rest = replace(
+                window, mel=job.state.mel.window(PADDING_S, start_s), seconds=heard_s - start_s, committed=""
+            )
+            more = self._words(self._model.encode([rest.mel]), rest, watch)
+            if not more:
                 break
-            words = (*words[:-1], replace(words[-1], end_s=start_s), *(_later(word, start_s) for word in rest))
+            words = (*words[:-1], replace(words[-1], end_s=start_s), *_later(more, start_s))
         return words
 
-    def _encode(self, state: _State, context: Context, watch: Stopwatch, start_s: float = 0.0) -> _Heard:
-        mel = state.mel.window(PADDING_S, start_s)
-        watch.lap("features")
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(mel[np.newaxis]))
-        watch.lap("encoder")
-        self._settle_language(state, encoded, context)
-        return _Heard(encoded, mel.shape[1], state.mel.seconds - start_s, state.language)
-
-    def _last_words(self, heard: _Heard, context: Context, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
+    def _last_words(self, encoded: Encoded, window: Window, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         """Words for the final. They begin with what was committed."""
-        if context.committed:
+        if window.committed:
             # Forced to go on from words whose punctuation was left open, the decoder likes to say more than was said.
-            free = self._words(heard, replace(context, committed=""), True, watch)
-            if (words := spelled(free, context.committed)) is not None:
+            free = self._words(encoded, replace(window, committed=""), watch)
+            if (words := spelled(free, window.committed)) is not None:
                 return words
-        return self._words(heard, context, True, watch)
+        return self._words(encoded, window, watch)
 
-    def _words(self, heard: _Heard, context: Context, last: bool, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
-        """One decoding that goes on from `context.committed`, aligned with the sound."""
-        start = self._tokens.start_sequence(heard.language if self._model.is_multilingual else None, context.task)
-        decoded = self._decode(heard, start, context, last)
-        watch.lap("decoder")
-        words = self._align(heard, start, decoded.tokens)
-        watch.lap("align")
-        guess = believable(words, heard.seconds, decoded.no_speech, context.committed)
-        if hotwords.is_doubtful(guess, context.vocabulary, context.committed):
-            free = self._words(heard, replace(context, vocabulary=()), last, watch)
-            return guess if hotwords.is_borne_out(guess, free, context.vocabulary) else free
-        return guess
-
-    def _settle_language(self, state: _State, encoded: ctranslate2.StorageView, context: Context) -> None:
-        if not self._model.is_multilingual:
-            state.language = "en"
-        elif context.language is not None:
-            state.language = context.language
-        elif state.evidence.heard_s < min(DETECT_S, state.mel.seconds):
-            state.evidence = detect(self._model, encoded, state.mel.seconds)
-            state.language = likeliest(weigh(context.languages, state.evidence))
-
-    def _decode(self, heard: _Heard, start: Sequence[int], context: Context, last: bool) -> _Decoded:
-        committed = self._tokens.encode(context.committed)
-        prompt = self._tokens.prompt(start, committed, hotwords.prompt(self._tokens, context.vocabulary))
-        room = min(MAX_TOKENS, int(heard.seconds * tokens_per_s(heard.language)) + SPARE_TOKENS)
-        result = self._model.generate(
-            heard.encoded,
-            [prompt],
-            beam_size=self._options.beam_size if last else self._options.partial_beam_size,
-            max_length=min(448, len(prompt) + max(SPARE_TOKENS, room - len(committed))),
-            return_no_speech_prob=True,
-            suppress_blank=not committed,
-        )[0]
-        tokens = [token for token in result.sequences_ids[0] if token < self._tokens.end]
-        if tokens[: len(committed)] == list(committed):  # CTranslate2 repeats what was forced
-            tokens = tokens[len(committed) :]
-        return _Decoded([*committed, *without_loop(tokens)], result.no_speech_prob)
-
-    def _align(self, heard: _Heard, start: Sequence[int], tokens: Sequence[int]) -> list[HypothesisWord]:
-        """Words with their times: where the attention of the alignment heads jumps on to the next token."""
-        spans = self._tokens.words(tokens)
-        if not spans:
-            return []
-        result = self._model.align(heard.encoded, list(start), [list(tokens)], heard.mel_frames)[0]
-        jumps: dict[int, float] = {}
-        for token, frame in result.alignments:
-            jumps.setdefault(token, frame * ENCODER_FRAME_S)
-        probabilities = result.text_token_probs
-        return [_timed(span, jumps, probabilities, heard.mel_frames / FRAMES_PER_S) for span in spans]
+    def _words(self, encoded: Encoded, window: Window, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
+        return self._model.words(encoded, [window], self._options.beam_size, watch)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    tokens: list[int]  # the committed ones included
-    no_speech: float  # probability that nobody spoke
+def _job(state: _State, context: Context, watch: Stopwatch, *, thorough: bool) -> _Job:
+    """A final hears everything, a partial leaves out what was committed long ago."""
+    before = () if thorough else state.words[: trim.settled(state.words, context.committed)]
+    start_s = 0.0 if thorough else trim.start_s(state.words, len(before)) or state.empty_s
+    asked = Window(
+        mel=state.mel.window(PADDING_S, start_s),
+        seconds=state.mel.seconds - start_s,
+        committed=context.committed[len(join(before)) :].lstrip(),
+        vocabulary=context.vocabulary,
+        task=context.task,
+    )
+    watch.lap("features")
+    return _Job(state, context, thorough, watch, before, start_s, asked)
 
 
-def _timed(span: TokenSpan, jumps: dict[int, float], probabilities: Sequence[float], end_s: float) -> HypothesisWord:
-    start_s = jumps.get(span.start, end_s)
-    stop_s = jumps.get(span.stop, end_s)
-    chances = probabilities[span.start : span.stop]
-    confidence = float(np.exp(np.mean(np.log(np.maximum(chances, 1e-6))))) if len(chances) else 0.0
-    return HypothesisWord(span.text, start_s, max(start_s, stop_s), min(1.0, confidence))
+def _may_share(job: _Job, other: _Job) -> bool:
+    """A final is heard by itself: it takes several goes."""
+    return not job.thorough and not other.thorough and job.window.is_like(other.window)
 
 
-def _later(word: HypothesisWord, by_s: float) -> HypothesisWord:
-    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
-
-
-def _load(folder: Path, options: Options) -> ctranslate2.models.Whisper:
-    try:
-        return ctranslate2.models.Whisper(
-            str(folder),
-            device=options.device,
-            compute_type=options.compute_type,
-            inter_threads=options.threads,
-            intra_threads=1,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise UnavailableError(
-            f"the Whisper model in {folder} does not load as {options.compute_type} on {options.device}: {error}; "
-            'try `streamd models verify`, or engines.whisper.compute_type = "int8"'
-        ) from error
+def _later(words: Sequence[HypothesisWord], by_s: float) -> Iterator[HypothesisWord]:
+    return (replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in words)

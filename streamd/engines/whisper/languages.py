@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import ctranslate2
@@ -24,10 +25,14 @@ _LETTERED = {
 LIKELY = 0.005  # what is less likely is left out
 
 
-def detect(model: ctranslate2.models.Whisper, encoded: ctranslate2.StorageView, heard_s: float) -> Evidence:
-    """What a multilingual model makes of the language of `heard_s` seconds of sound."""
-    ranking = model.detect_language(encoded)[0]
-    return Evidence({token.strip("<|>"): chance for token, chance in ranking if chance >= LIKELY}, heard_s)
+def detect(
+    model: ctranslate2.models.Whisper, encoded: ctranslate2.StorageView, heard_s: Sequence[float]
+) -> list[Evidence]:
+    """What a multilingual model makes of the language of each window, of so many seconds."""
+    return [
+        Evidence({token.strip("<|>"): chance for token, chance in ranking if chance >= LIKELY}, seconds)
+        for ranking, seconds in zip(model.detect_language(encoded), heard_s, strict=True)
+    ]
 
 
 def tokens_per_s(language: str | None) -> float:
