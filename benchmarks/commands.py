@@ -32,8 +32,8 @@ from streamd.commands.imports import convert
 from streamd.core.audio import Pcm
 from streamd.core.commands.decide import Decision, Verdict, decide
 from streamd.core.commands.grammar import Grammar, Match
-from streamd.core.commands.hearing import Choices, Comparison, Reading
-from streamd.core.commands.lattice import lattice, primer
+from streamd.core.commands.hearing import Comparison, Reading
+from streamd.core.commands.lattice import choices
 from streamd.core.commands.spoken import words
 from streamd.core.commands.weigh import CALIBRATED, Weights, weigh
 from streamd.engines.whisper import build
@@ -130,10 +130,10 @@ def _pcm(x: Sound) -> Pcm:
 def heard(todo: list[Clip], model: str, of: Grammar, kept: Path) -> None:
     """Compare the clips with the grammar; what each gives is added to `kept`."""
     engine = build({"model_path": str(locate(model))})
-    choices = Choices("benchmark", lattice(of, "en"), primer(of, "en"), "en")
+    (sentences,) = choices(of, ["en"])
     for clip in todo:
         started = time.perf_counter()
-        comparison = engine.compare(clip.pcm, choices)
+        comparison = engine.compare(clip.pcm, sentences)
         took_s = time.perf_counter() - started
         with kept.open("a") as file:
             file.write(json.dumps(asdict(Heard(clip.key, clip.slots, comparison, took_s))) + "\n")
