@@ -134,6 +134,7 @@ class BySound:
         if why := too_large(grammar):
             _log.warning("%s, or set pipeline.commands.by to text", why)
         self._choices = choices(grammar, grammar.languages)
+        self._unheard: tuple[str, ...] = ()  # languages that the engine did not know
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:
@@ -145,6 +146,7 @@ class BySound:
         except EngineFailed as error:
             _log.warning("a command is judged by its text alone: %s", error)
             return await self._by_text(reading)
+        self._warn(heard)
         if not heard.by_language:
             return await self._by_text(reading)
         return await in_thread(self._judge, heard, reading.final.text)
@@ -152,6 +154,18 @@ class BySound:
     async def _by_text(self, reading: Reading) -> Understood:
         understood = await self._text(reading)
         return replace(understood, decision=unsure(understood.decision, ONLY_TEXT))
+
+    def _warn(self, heard: Comparisons) -> None:
+        """Say once in which languages nothing is compared."""
+        known = {tag for tag, _ in heard.by_language}
+        unheard = tuple(tag for tag in self._grammar.languages if tag not in known)
+        if unheard != self._unheard:
+            self._unheard = unheard
+            _log.warning(
+                "commands in %s are not compared with the sound: the model does not know the language; "
+                "set engines.whisper.model to another one, such as base",
+                ", ".join(unheard),
+            )
 
     def _judge(self, heard: Comparisons, text: str) -> Understood:
         tag, best = likeliest({tag: weigh(each, self._grammar, tag) for tag, each in heard.by_language})

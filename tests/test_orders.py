@@ -164,7 +164,9 @@ def deaf(request: pytest.FixtureRequest) -> BySound:
 
 
 @pytest.mark.model
-async def test_the_sound_decides_whatever_the_captions_say(whisper: tuple[EngineHost, BySound]) -> None:
+async def test_the_sound_decides_whatever_the_captions_say(
+    whisper: tuple[EngineHost, BySound], caplog: pytest.LogCaptureFixture
+) -> None:
     host, understand = whisper
     async with asyncio.timeout(120), host:
         order = await understand(said("Go for war ten metres."))
@@ -175,12 +177,23 @@ async def test_the_sound_decides_whatever_the_captions_say(whisper: tuple[Engine
     assert order.scores["certainty"] > 0.9
     assert speech.decision.verdict is Verdict.REJECT
     assert speech.nearest == "go forward 10 meters", "readers are told why nothing happens"
+    assert caplog.text.count("commands in de are not compared with the sound") == 1
 
 
 async def test_without_an_answer_the_text_is_asked_about(deaf: BySound) -> None:
     order = (await deaf(said("Go forward ten meters."))).decision
     assert (order.verdict, order.reason) == (Verdict.CONFIRM, "it was only read as text")
     assert (await deaf(said("We had eggs."))).decision.verdict is Verdict.REJECT
+
+
+async def test_a_language_that_the_model_does_not_know_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    understand = BySound(ROBOT, NoEar(fails=False))
+    for _ in range(2):
+        await understand(said("Go forward ten meters."))
+    assert [record.message for record in caplog.records] == [
+        "commands in de, en are not compared with the sound: the model does not know the language; "
+        "set engines.whisper.model to another one, such as base"
+    ]
 
 
 async def test_of_a_very_large_grammar_the_text_is_asked_about(
