@@ -100,6 +100,7 @@ def test_what_answers_a_question_is_told(text: str, answer: str | None) -> None:
     tried = try_text(GRAMMAR, text)
     assert (tried.decision, tried.answer) == ("reject", answer)
     assert ("as an answer: " in tried.in_words()) == (answer is not None)
+    assert (tried.nearest is None) == (answer is not None and "lights" not in text), "which is no order at all"
 
 
 def test_a_command_with_a_no_in_it_voids_what_was_asked_before_as_every_command_does() -> None:

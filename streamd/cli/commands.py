@@ -102,7 +102,10 @@ def try_(
     language: Annotated[str | None, typer.Option(metavar="TAG", help="en, de, …; all of the pack's otherwise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one line for each input.")] = False,
 ) -> None:
-    """Show what would be done, asked about or rejected, and why. Nothing is sent anywhere."""
+    """Show what would be done, asked about or rejected, and why. Nothing is sent anywhere.
+
+    Of recordings it shows what was heard, and signs of how certain that is: commands/README.md explains them.
+    """
     if not texts and not audio:
         raise UsageError("nothing to try: give --text TEXT or --audio FILE")
     from streamd.commands.files import load

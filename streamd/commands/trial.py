@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from streamd.core.commands.answers import affirms, refuses, spoken_codeword
+from streamd.core.commands.answers import REFUSALS, affirms, refuses, spoken_codeword, words
 from streamd.core.commands.decide import ONLY_TEXT, Decision, Verdict, read, unsure
 from streamd.core.commands.grammar import Grammar
 from streamd.core.commands.lattice import too_large
@@ -82,8 +82,8 @@ def trial(grammar: Grammar, text: str, decision: Decision, nearest: str | None, 
         if decision.match is None and (value := unknown(grammar, text, language)):
             reason = f"{reason}: {value}"
         answer = _answer(text)
-        like = nearest if answer in (None, "no") else None  # all of it is the answer
-        return Trial(text, decision.verdict, None, {}, reason, like, answer=answer)
+        alone = answer in ("yes", "codeword") or words(text) in REFUSALS
+        return Trial(text, decision.verdict, None, {}, reason, None if alone else nearest, answer=answer)
     assert decision.match is not None, "nothing was understood: there is nothing to do or ask about"
     match = decision.match
     return Trial(text, decision.verdict, match.command.name, match.params, decision.reason, nearest)
