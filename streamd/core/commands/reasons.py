@@ -92,6 +92,10 @@ no command says this
     so lautet kein Befehl
 there are no commands in the language {}
     in der Sprache {} gibt es keine Befehle
+“{}” is none of the values of {}: {}
+    „{}“ ist keiner der Werte von {}: {}
+“{}” is no number for {}
+    „{}“ ist keine Zahl für {}
 this could mean {}
     das könnte heißen: {}
 this could be {}
