@@ -186,7 +186,7 @@ const STATES = {
  */
 export function describe(link, view) {
   if (link.state !== "open") return { mood: link.mood, headline: link.text, details: [] };
-  if (view.isOver) return { mood: "quiet", headline: "Ended", details: [] };
+  if (view.isOver) return { mood: "quiet", headline: "Ended", details: [view.status?.detail].filter(Boolean) };
   if (!view.status) return { mood: "busy", headline: "Connected, waiting for news …", details: [] };
   const { state, lag_ms, source, detail } = view.status;
   const [mood, headline] = STATES[state] ?? ["quiet", state];

@@ -202,11 +202,10 @@ async def _listen(session: Session, source: Source) -> None:
 
     A source that fails before its first sound ends the daemon; one that fails later is logged: others may be reading.
     """
-    before_ms = session.position_ms
     try:
         await session.hear(source)
     except StreamdError as error:
-        if session.position_ms == before_ms:
+        if not session.was_heard:
             raise
         _log.error("source failed: %s", error)
     else:

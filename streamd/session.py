@@ -20,6 +20,7 @@ from streamd.core.pace import SoundClock
 from streamd.core.segment import BRIDGED_FRAMES, Segmenter
 from streamd.core.vocabulary import vocabulary
 from streamd.core.wire import Answer
+from streamd.errors import StreamdError
 from streamd.feed import Feed
 from streamd.metrics import Metrics
 from streamd.orders import Orders, steady_ms
@@ -81,12 +82,14 @@ class Session:
         self._clock = SoundClock()
         self._signal = SignalWatch(settings.source.no_signal_s)
         self.cut_short = False  # the last source was ended by another one or with the daemon
+        self.was_heard = False  # the last source gave sound
         self._source: Source | None = None
         self._pump: asyncio.Task[None] | None = None
         self._free = asyncio.Lock()  # held by whoever feeds the session
         self._recognition: asyncio.Task[None] | None = None
         self._stopping = False
         self._trouble: tuple[State, str] | None = None  # what the source complains of
+        self._broken: str | None = None  # why the last source ended before its time
         self._shown: Status | None = None
         self._used_at = time.monotonic()
         if self.vocabulary:
@@ -183,8 +186,8 @@ class Session:
         async with self._free:
             self.resume()
             self._source, self._speaker, self._clock = source, speaker, SoundClock()
-            self._trouble = None
-            self.cut_short = False
+            self._trouble = self._broken = None
+            self.cut_short = self.was_heard = False
             self._metrics.sources.inc()
             self._pump = asyncio.create_task(self._take_all(source), name=f"source {source.name}")
             try:
@@ -193,6 +196,9 @@ class Session:
                 if not self._pump.cancelled() or _is_cancelled():
                     raise
                 self.cut_short = True
+            except StreamdError as error:
+                self._broken = str(error)
+                raise
             finally:
                 self._pump.cancel()
                 self._metrics.sources.dec()
@@ -269,6 +275,7 @@ class Session:
             self._lose(piece)
             return
         await self._transcriber.room()
+        self.was_heard = True
         self._position_samples = (piece.index + 1) * FRAME_SAMPLES
         self._clock.heard(self.position_ms, steady_ms())
         self._signal.feed(piece)
@@ -325,6 +332,9 @@ class Session:
     # what is happening
 
     def _complain(self, state: str, detail: str) -> None:
+        if state == "broken_off":
+            self._broken = detail  # told once all that there is has its final
+            return
         self._trouble = ("source_lost", detail) if state == "source_lost" else None
         if self._trouble:
             self._segmenter.end("gap")
@@ -341,7 +351,7 @@ class Session:
             note = self._recogniser.note
             return "degraded", f"the recogniser is {self._recogniser.state}" + (f": {note}" if note else "")
         if self._source is None:
-            return "idle", self._recogniser.note
+            return "idle", self._broken or self._recogniser.note
         if self._trouble is not None:
             return self._trouble
         if self._transcriber.fault is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
+import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -225,6 +227,32 @@ def test_a_source_that_fails_before_its_first_sound_ends_the_daemon(monkeypatch:
     with pytest.raises(UnavailableError, match="close the other program"):
         run(settings(), lambda _: None)
     assert broken.closed
+
+
+def test_a_source_without_any_sound_ends_the_daemon_also_where_the_journal_knows_the_session(tmp_path: Path) -> None:
+    """The time since the last run is no sound of this one."""
+    journal, silent = tmp_path / "journal.sqlite3", tmp_path / "silent.wav"
+    with wave.open(str(silent), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2_000))
+    silent.write_bytes(silent.read_bytes()[:44])  # its header
+    live(settings(source=str(JFK), journal=journal), lambda running: print(read(running, has_ended)[-1]))
+    with pytest.raises(UnavailableError, match=r"silent\.wav: nothing in it can be decoded; is the file whole"):
+        run(settings(source=str(silent), journal=journal), lambda _: None)
+
+
+def test_readers_are_told_of_a_file_that_breaks_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    half = tmp_path / "half.flac"
+    half.write_bytes(JFK.read_bytes()[: JFK.stat().st_size // 2])
+
+    def visit(running: Running) -> None:
+        events = read(running, has_ended)
+        assert any(isinstance(event.body, Final) and event.body.text for event in events)
+        (told,) = [event.body for event in events if isinstance(event.body, Status)][-1:]
+        assert re.fullmatch(r"half\.flac breaks off after 5\.\d s of 11\.\d s", told.detail or "")
+
+    live(settings(source=str(half)), visit)
+    assert f"{half} breaks off after" in caplog.text
 
 
 def test_a_source_that_fails_later_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -181,6 +181,17 @@ async def test_a_source_that_fails_leaves_what_it_said() -> None:
             await session.hear(broken)
         assert finals(session.log)[-1].text
         assert session.source_name is None
+        assert (session.status().state, session.status().detail) == ("idle", "the cable broke")
+
+
+async def test_readers_are_told_of_a_source_that_broke_off_until_the_next_one_comes() -> None:
+    async with running() as (session, _, told):
+        await session.hear(Played([*speech(), Notice("broken_off", "talk.wav breaks off after 11 s of 20 s")]))
+        assert all(final.text for final in finals(session.log))
+        assert session.status().detail == "talk.wav breaks off after 11 s of 20 s"
+        await session.hear(Played([SECOND]))
+        assert session.status().detail is None
+    assert not any(isinstance(event.body, Status) and event.body.state == "source_lost" for event in told)
 
 
 async def test_a_stopped_source_is_finalised() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from streamd.core.audio import FRAME_BYTES, SAMPLE_RATE
 from streamd.errors import UnavailableError
-from streamd.sources.base import Chunk, Missing
+from streamd.sources.base import Chunk, Missing, Notice
 from streamd.sources.media import AHEAD_PIECES, MediaFile
-from tests.sound_files import tone, write_media
+from tests.sound_files import cut_off, tone, write_media
 
 PATIENCE_S = 60.0
 
@@ -183,6 +183,13 @@ async def test_a_cancelled_reader_releases_the_file_at_once(talk: Path) -> None:
             await task
     assert not is_open(talk)
     await threads_gone()
+
+
+async def test_a_file_that_breaks_off_says_so_at_its_end(tmp_path: Path) -> None:
+    path = cut_off(write_media(tmp_path / "half.wav", "pcm_s16le", tone(6.0, SAMPLE_RATE), SAMPLE_RATE))
+    *sound, notice = await everything(MediaFile(path, fast=True))
+    assert len(joined(sound)) / 2 / SAMPLE_RATE == pytest.approx(3.0, abs=0.1)
+    assert notice == Notice("broken_off", "half.wav breaks off after 3.0 s of 6.0 s")
 
 
 async def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:

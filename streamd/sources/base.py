@@ -19,7 +19,7 @@ class Missing:
 class Notice:
     """What readers should know about the source, in plain words."""
 
-    state: Literal["source_lost", "source_found"]
+    state: Literal["source_lost", "source_found", "broken_off"]  # the last: there was to be more of it
     detail: str
 
 

@@ -33,14 +33,16 @@ def check_media(path: Path) -> None:
     _open(path).close()
 
 
-def decode(path: Path) -> Generator[Piece, None, None]:
+def decode(path: Path) -> Generator[Piece, None, str | None]:
     """The first audio track in pieces of 40 ms, on the file's own timeline; the last piece may be shorter.
 
     Where the track has nothing (it starts later than the video) there is silence; where it is damaged, Missing.
-    A file that breaks off ends there, with a warning. Raises UnavailableError.
+    A file that breaks off ends there, with a warning; how far it went is returned. Raises UnavailableError.
     """
     with _open(path) as container:
-        yield from _cut(_Track(container, path).pieces())
+        track = _Track(container, path)
+        yield from _cut(track.pieces())
+        return track.broken_off
 
 
 def _cut(pieces: Iterator[Piece]) -> Iterator[Piece]:
@@ -74,6 +76,7 @@ class _Track:
         self._end_s = self._start_s  # of what was decoded, on the container's clock
         self._damaged = 0  # packets
         self._hurt = False  # the last packet was damaged
+        self.broken_off: str | None = None  # how much of it there is, once that is known to be too little
 
     def pieces(self) -> Iterator[Piece]:
         heard = False
@@ -140,9 +143,8 @@ class _Track:
         heard_s, announced_s = self._end_s - self._start_s, _announced_s(self._container, self._path)
         short_s = announced_s - heard_s
         if short_s > max(SHORT_S, SHORT_PART * announced_s):
-            _log.warning(
-                "%s breaks off after %.1f s of %.1f s: what is there was used", self._path, heard_s, announced_s
-            )
+            self.broken_off = f"breaks off after {heard_s:.1f} s of {announced_s:.1f} s"
+            _log.warning("%s %s: what is there was used; for the rest, copy it again", self._path, self.broken_off)
         elif self._damaged:
             _log.warning("%s: %d damaged packets were left out", self._path, self._damaged)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from streamd.bridge import OneThread
 from streamd.core.audio import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
-from streamd.sources.base import Chunk, Missing
-from streamd.sources.decode import Piece, decode
+from streamd.sources.base import Chunk, Missing, Notice
+from streamd.sources.decode import decode
 
 AHEAD_PIECES = 8
 BETWEEN_LOOPS_S = 2
@@ -20,7 +20,8 @@ class MediaFile:
     """The first audio track of a file, at the pace of real time, or with `fast` at that of whoever takes it.
 
     A piece is handed over when its last sample would have been recorded. Whoever is late gets what is due at once.
-    `loop` starts again after 2 s of silence. Decoding happens in a thread, AHEAD_PIECES of 40 ms at a time.
+    A file that breaks off says so at its end. `loop` starts again after 2 s of silence. Decoding happens in a thread,
+    AHEAD_PIECES of 40 ms at a time.
     `clock` (seconds) and `sleep` are those of the running event loop unless given.
 
     `chunks` raises UnavailableError for a file that can't be read or has no sound.
@@ -63,16 +64,26 @@ class MediaFile:
             thread.close()
             await asyncio.shield(closing)
 
-    def _pieces(self) -> Generator[Piece, None, None]:
-        yield from decode(self._path)
+    def _pieces(self) -> Generator[Chunk, None, None]:
+        yield from self._once()
         while self._loop:
             yield from [bytes(FRAME_BYTES)] * (BETWEEN_LOOPS_S * SAMPLE_RATE // FRAME_SAMPLES)
-            yield from decode(self._path)
+            yield from self._once()
+
+    def _once(self) -> Generator[Chunk, None, None]:
+        if broken_off := (yield from decode(self._path)):
+            yield Notice("broken_off", f"{self._path.name} {broken_off}")
 
 
-def _next(pieces: Generator[Piece, None, None]) -> list[Piece]:
+def _next(pieces: Generator[Chunk, None, None]) -> list[Chunk]:
     return list(islice(pieces, AHEAD_PIECES))
 
 
-def _duration_s(piece: Piece) -> float:
-    return (piece.samples if isinstance(piece, Missing) else len(piece) // 2) / SAMPLE_RATE
+def _duration_s(piece: Chunk) -> float:
+    match piece:
+        case Notice():
+            return 0.0
+        case Missing(samples):
+            return samples / SAMPLE_RATE
+        case sound:
+            return len(sound) / 2 / SAMPLE_RATE

@@ -93,6 +93,8 @@ test("says what happens in plain words", () => {
   assert.equal(told(status({ state: "of a later version" })).headline, "of a later version");
   assert.equal(told().headline, "Connected, waiting for news …");
   assert.equal(told({ type: "ended", seq: 1, audio_ms: 4 }).headline, "Ended");
+  const early = told(status({ state: "idle", detail: "talk.wav breaks off" }), { type: "ended", seq: 2, audio_ms: 4 });
+  assert.deepEqual([early.headline, early.details], ["Ended", ["talk.wav breaks off"]]);
   assert.equal(told({ type: "ended", seq: 1, audio_ms: 4 }, status({ seq: 2 })).headline, "Listening");
 });
 
