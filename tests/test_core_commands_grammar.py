@@ -74,7 +74,12 @@ def test_what_is_not_exactly_a_sentence_is_refused(text: str, reason: str) -> No
 
 @pytest.mark.parametrize(
     ("text", "language", "nearest"),
-    [("turn off lights please", None, "turn off lights"), ("Licht auss", "de", "licht aus"), ("", None, None)],
+    [
+        ("turn off lights please", None, "turn off lights"),
+        ("Licht auss", "de", "licht aus"),
+        ("", None, None),
+        ("licht aus", "fr", None),
+    ],
 )
 def test_the_nearest_sentence_is_known(text: str, language: str | None, nearest: str | None) -> None:
     assert GRAMMAR.nearest(text, language) == nearest

@@ -57,7 +57,12 @@ SWITCH = {
             {},
             "“torch on” should be lamp, but it is torch()",
         ),
-        ({"lamp": {"tests": {"accept": ["lamp now?"]}}}, {}, "“lamp now?” should be lamp, but question: “?”"),
+        (
+            {"lamp": SWITCH | {"tests": {"accept": ["lamp soon"]}}},
+            {},
+            "“lamp soon” should be lamp, but no command says this: “soon” is none of the values of state: now, later",
+        ),
+        ({"lamp": {"tests": {"accept": [{"text": "lamp now?", "params": {}}]}}}, {}, "“lamp now?” should be lamp(), but question: “?”"),
         ({"lamp": {"tests": {"reject": ["Lamp now!"]}}}, {}, "“Lamp now!” should be rejected, but it is lamp()"),
         ({"lamp": {}, "torch": {"tests": {}}}, {}, "“lamp now” is lamp() as well as torch()"),
         ({"lamp": {}, "torch": SWITCH}, {}, "“lamp now” is lamp() as well as torch(state=now)"),

@@ -60,6 +60,7 @@ def test_too_much_is_no_value() -> None:
 
 def test_one_language_is_asked_if_it_is_known() -> None:
     assert unknown(GRAMMAR, "oil press four", "de") is None
+    assert unknown(GRAMMAR, "oil press four", "fr") is None
 
 
 @given(

@@ -103,11 +103,11 @@ class Grammar:
         return list(found.values()), refused
 
     def _chosen(self, language: str | None) -> list[_Language]:
-        return [self._languages[language]] if language else list(self._languages.values())
+        return [one for tag, one in self._languages.items() if language in (None, tag)]
 
     def nearest(self, text: str, language: str | None = None) -> str | None:
         """The sentence that is most like `text`, of some thousand that are spread over the grammar."""
-        return max(one.nearest(text) for one in self._chosen(language))[1] or None
+        return max((one.nearest(text) for one in self._chosen(language)), default=(0.0, ""))[1] or None
 
     def size(self, language: str) -> int:
         """How many sentences there are in a language; of numbers, a choice is counted."""

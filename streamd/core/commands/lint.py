@@ -24,6 +24,7 @@ from streamd.core.commands.params import fault
 from streamd.core.commands.sources import Anything, Listed, Number
 from streamd.core.commands.templates import template
 from streamd.core.commands.undo import SPOKEN
+from streamd.core.commands.unknown import unknown
 
 SENTENCES = 3_000  # of each language that are tried against all others
 _SKELETONS = 40  # of each template at most, to be compared with those of other commands
@@ -80,7 +81,8 @@ def tests(grammar: Grammar) -> Iterator[Finding]:
 def _not_accepted(grammar: Grammar, command: Command, test: Accept) -> str | None:
     found = grammar.match(test.text, test.language)
     if not isinstance(found, Match):
-        return found.reason
+        value = unknown(grammar, test.text, test.language)
+        return f"{found.reason}: {value}" if value else found.reason
     if test.params is None:
         if found.command.name != command.name:
             return f"it is {shown(found)}"

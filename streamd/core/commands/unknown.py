@@ -22,7 +22,7 @@ _COMPARED = 2_000  # ways to say a value, among which those are looked for
 
 def unknown(grammar: Grammar, text: str, language: str | None = None) -> str | None:
     """Why `text` would be a command with another value; None if it says one. Without `language` all are tried."""
-    for tag in [language] if language else grammar.languages:
+    for tag in (tag for tag in grammar.languages if language in (None, tag)):
         heard = words(text, tag)
         gaps = _gaps(grammar.network(tag), heard)
         if found := min(gaps, key=lambda gap: gap[1] - gap[0], default=None):
