@@ -29,6 +29,7 @@ from streamd.core.commands.reasons import Reason, in_language
 from streamd.core.commands.second import declared, needs_second, seconded
 from streamd.core.commands.spoken import words
 from streamd.core.commands.states import States
+from streamd.core.commands.unknown import unknown
 from streamd.core.commands.weigh import likeliest, weigh
 from streamd.core.events import Command as Told
 from streamd.core.events import Final
@@ -65,14 +66,16 @@ class Understood:
 
     decision: Decision
     heard: tuple[str, ...]
-    nearest: str | None = None  # the sentence that is so like it that readers are told
+    nearest: str | None = None  # the sentence that is so like it that readers are told …
+    unknown: str | None = None  # … and which value there is not, if that is all that keeps the text from being one
     scores: Mapping[str, float] = field(default_factory=dict)
 
     def rejected(self, command_id: str, utterance: int, language: str, *, shadow: bool) -> Told:
         """The event that tells why nothing happens, in the language of the sentence, or else in `language`."""
         match, reason = self.decision.match, self.decision.reason
         if self.nearest is not None and match is None:
-            reason = Reason("{}; nearest: “{}”", reason, self.nearest)
+            why = Reason("{}: {}", reason, self.unknown) if self.unknown else reason
+            reason = Reason("{}; nearest: “{}”", why, self.nearest)
         return Told(
             command_id=command_id,
             state="rejected",
@@ -118,9 +121,7 @@ class ByText:
     def _judge(self, text: str, spoken: str | None) -> Understood:
         language = spoken if spoken in self._grammar.languages else None
         decision = read(self._grammar, text, language)
-        nearest = self._grammar.nearest(text, language) if decision.verdict is Verdict.REJECT else None
-        said_in = decision.match.language if decision.match else language or self._grammar.languages[0]
-        return Understood(decision, (text,), nearest if nearest and _like(text, nearest, said_in) else None)
+        return _beside(Understood(decision, (text,)), self._grammar, text, language)
 
 
 class BySound:
@@ -170,10 +171,8 @@ class BySound:
     def _judge(self, heard: Comparisons, text: str) -> Understood:
         tag, best = likeliest({tag: weigh(each, self._grammar, tag) for tag, each in heard.by_language})
         decision = decide(best.found, best.texts, tag, sure=best.sure)
-        nearest = self._grammar.nearest(text, tag) if decision.verdict is Verdict.REJECT else None
         scores = asdict(best.scores) if best.scores else {}
-        shown = nearest if nearest and _like(text, nearest, tag) else None
-        return Understood(decision, best.texts or (text,), shown, scores)
+        return _beside(Understood(decision, best.texts or (text,), scores=scores), self._grammar, text, tag)
 
 
 class Chooses(Protocol):
@@ -209,6 +208,17 @@ class Seconded:
         except EngineFailed as error:
             _log.warning("a command gets no second reading: %s", error)
             return None
+
+
+def _beside(understood: Understood, grammar: Grammar, text: str, language: str | None) -> Understood:
+    """The same; where it is rejected, with what is told beside."""
+    decision = understood.decision
+    nearest = grammar.nearest(text, language) if decision.verdict is Verdict.REJECT else None
+    said_in = decision.match.language if decision.match else language or grammar.languages[0]
+    if nearest is None or not _like(text, nearest, said_in):
+        return understood
+    value = None if decision.no_order else unknown(grammar, text, language)
+    return replace(understood, nearest=nearest, unknown=value)
 
 
 def _like(text: str, sentence: str, language: str) -> bool:

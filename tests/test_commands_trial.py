@@ -70,6 +70,7 @@ def test_a_value_that_there_is_not_is_named() -> None:
     assert try_text(GRAMMAR, "set press four to 95", "en").reason == (
         "no command says this: “four” is none of the values of press: press 1, press 2, press 3, press 21"
     )
+    assert try_text(GRAMMAR, "set press never to 95", "en").reason == "no order, negated: “never”"
 
 
 @pytest.mark.parametrize("text", ["Undo that.", "mach das rückgängig"])

@@ -122,6 +122,16 @@ def said(text: str, sound: str = "goforward", seconds: float | None = None) -> R
     [
         ("fahr 30 Meter", "de", "metres: 30 ist mehr als höchstens 20; am nächsten kommt: „fahr 3 meter“"),
         ("go back 30 meters", "en", "metres: 30 is greater than the maximum of 20; nearest: “go back 3 meters”"),
+        (
+            "go back on meters",
+            "en",
+            "no command says this: “on” is no number for metres; nearest: “go back 1 meters”",
+        ),
+        (
+            "Fahr paar Meter",
+            "de",
+            "so lautet kein Befehl: „paar“ ist keine Zahl für metres; am nächsten kommt: „fahr 1 meter“",
+        ),
         ("fahr nicht 3 Meter", "de", "kein Befehl, verneint: „nicht“; am nächsten kommt: „fahr 3 meter“"),
     ],
 )

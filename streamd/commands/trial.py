@@ -78,9 +78,9 @@ def trial(grammar: Grammar, text: str, decision: Decision, nearest: str | None, 
     if takes_back(text):
         return Trial(text, *_undone(grammar), nearest=None, answer="undo")
     if decision.verdict is Verdict.REJECT:
-        reason = decision.reason
-        if decision.match is None and (value := unknown(grammar, text, language)):
-            reason = f"{reason}: {value}"
+        nothing = decision.match is None and not decision.no_order
+        value = unknown(grammar, text, language) if nothing else None
+        reason = f"{decision.reason}: {value}" if value else decision.reason
         answer = _answer(text)
         alone = answer in ("yes", "codeword") or words(text) in REFUSALS
         return Trial(text, decision.verdict, None, {}, reason, None if alone else nearest, answer=answer)

@@ -26,6 +26,7 @@ class Decision:
     reason: str
     match: Match | None = None
     sure: bool = True  # False: what was heard is in doubt
+    no_order: bool = False  # negated, reported, retracted, …
 
 
 ONLY_TEXT = Reason("it was only read as text")
@@ -46,9 +47,8 @@ def decide(found: Match | Rejection, heard: Iterable[str], language: str, *, sur
     said = found.literal if isinstance(found, Match) else ""
     objections = (objection(text, language, said) for text in heard)
     if against := next(filter(None, objections), None):
-        return Decision(
-            Verdict.REJECT, Reason("no order, {}", against.reason), found if isinstance(found, Match) else None
-        )
+        match = found if isinstance(found, Match) else None
+        return Decision(Verdict.REJECT, Reason("no order, {}", against.reason), match, no_order=True)
     if isinstance(found, Rejection):
         return Decision(Verdict.REJECT, found.reason)
     decision = _by_risk(found)
@@ -81,5 +81,5 @@ def read(grammar: Grammar, text: str, language: str | None = None) -> Decision:
     if isinstance(found, Match):
         return decide(found, [text], found.language)
     decisions = [decide(found, [text], spoken) for spoken in ([language] if language else grammar.languages)]
-    objected = [decision for decision in decisions if decision.reason != found.reason]
+    objected = [decision for decision in decisions if decision.no_order]
     return (objected or decisions)[0]
