@@ -62,7 +62,11 @@ SWITCH = {
             {},
             "“lamp soon” should be lamp, but no command says this: “soon” is none of the values of state: now, later",
         ),
-        ({"lamp": {"tests": {"accept": [{"text": "lamp now?", "params": {}}]}}}, {}, "“lamp now?” should be lamp(), but question: “?”"),
+        (
+            {"lamp": {"tests": {"accept": [{"text": "lamp now?", "params": {}}]}}},
+            {},
+            "“lamp now?” should be lamp(), but question: “?”",
+        ),
         ({"lamp": {"tests": {"reject": ["Lamp now!"]}}}, {}, "“Lamp now!” should be rejected, but it is lamp()"),
         ({"lamp": {}, "torch": {"tests": {}}}, {}, "“lamp now” is lamp() as well as torch()"),
         ({"lamp": {}, "torch": SWITCH}, {}, "“lamp now” is lamp() as well as torch(state=now)"),

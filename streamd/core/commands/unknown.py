@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from string import punctuation
 
 from rapidfuzz import fuzz, process
 
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.network import Network, Slot
+from streamd.core.commands.network import Network, Slot, Value
 from streamd.core.commands.reasons import Reason
 from streamd.core.commands.sources import Listed
 from streamd.core.commands.spoken import words
@@ -68,12 +68,17 @@ def _strange(slot: Slot, said: Sequence[str]) -> tuple[Sequence[str], str]:
     """The words that no value has, or all of them; and values of a list that are like what was said."""
     if not isinstance(slot.source, Listed):
         return said, ""
-    network = slot.source.network
-    known = {word for node in network.nodes for word in node.words}
-    ways = {value: " ".join(way) for way, value in map(slot.source.say, network.spread(_COMPARED))}
+    known, ways = _said(slot.source)
     near = process.extract(" ".join(said), ways, scorer=fuzz.ratio, limit=_NAMED)
     values = ", ".join(way for way, _, _ in near) + (", …" if len(ways) > _NAMED else "")
     return [word for word in said if word not in known] or said, values
+
+
+@lru_cache(maxsize=16)
+def _said(source: Listed) -> tuple[frozenset[str], Mapping[Value, str]]:
+    """Every word of a list, and a way to say each of its values."""
+    known = frozenset(word for node in source.network.nodes for word in node.words)
+    return known, {value: " ".join(way) for way, value in map(source.say, source.network.spread(_COMPARED))}
 
 
 def _as_written(said: Sequence[str], text: str, language: str) -> str:
