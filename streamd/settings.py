@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from platformdirs import user_data_path, user_state_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from streamd.core.languages import TAGS
+from streamd.core.languages import TAGS, primary
 from streamd.core.policy import Preset
 from streamd.core.vocabulary import vocabulary
 
@@ -37,15 +37,17 @@ def _token(value: str) -> str:
 
 
 def _language(value: str) -> str:
-    if value != "auto" and value not in TAGS:
+    tag = primary(value)
+    if tag != "auto" and tag not in TAGS:
         raise ValueError(f"should be auto or one of Whisper's languages: {', '.join(sorted(TAGS))}")
-    return value
+    return tag
 
 
 def _spoken(value: str) -> str:
-    if value not in TAGS:
+    tag = primary(value)
+    if tag not in TAGS:
         raise ValueError(f"{value!r} should be one of Whisper's languages: {', '.join(sorted(TAGS))}")
-    return value
+    return tag
 
 
 Token = Annotated[str, AfterValidator(_token)]

@@ -237,6 +237,13 @@ def test_languages_that_come_into_question_must_be_known() -> None:
     assert "'auto' should be one of Whisper's languages: af, am, " in message
 
 
+def test_a_language_may_be_named_with_its_country() -> None:
+    said = {"pipeline.recognise.language": "de-AT", "pipeline.recognise.languages": "['DE', 'en_US']"}
+    sets = [f"{key}={value}" for key, value in said.items()]
+    recognise = load(sets=sets, environ={}).settings.pipeline.recognise
+    assert (recognise.language, recognise.languages) == ("de", ("de", "en"))
+
+
 def test_a_name_with_a_space_is_explained() -> None:
     assert refused("session=a b").startswith("--set session: session = \"a b\": should be 1 to 64 letters, digits, '.'")
 
