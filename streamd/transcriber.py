@@ -272,15 +272,16 @@ class Transcriber:
         self._feed.append(Gap(start_ms=missing_from_ms, end_ms=utterance.end_ms, reason="engine"))
 
     def _final(self, work: _Work, caption: Caption, hypothesis: Hypothesis) -> Final:
-        start_ms = work.utterance.start_ms
+        start_ms, spoken = work.utterance.start_ms, hypothesis.language
+        written = self._stage.target_language if self._translates else spoken
         return Final(
             utterance=work.number,
             start_ms=start_ms,
             end_ms=work.utterance.end_ms,
             text=caption.text,
             words=on_the_wire(caption.words, start_ms),
-            language=hypothesis.language if not self._translates else self._stage.target_language,
-            translated_from=hypothesis.language if self._translates else None,
+            language=written,
+            translated_from=spoken if spoken != written else None,
             engine=hypothesis.engine,
             fallback=hypothesis.fallback,
         )

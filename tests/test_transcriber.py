@@ -388,6 +388,13 @@ async def test_a_translation_tells_what_it_was_made_from() -> None:
         assert room.engine.contexts[-1].task == "translate"
 
 
+async def test_what_is_in_the_wanted_language_already_is_no_translation() -> None:
+    async with working(RecogniseStage(task="translate"), spoken("en")) as room:
+        await utter(room, 1)
+        (final,) = finals(room.log)
+        assert (final.language, final.translated_from) == ("en", None)
+
+
 async def test_a_translation_may_be_into_another_language_than_english() -> None:
     async with working(RecogniseStage(task="translate", target_language="it"), spoken("pl")) as room:
         await utter(room, 1)
