@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,8 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from streamd.core.audio import Pcm
 from streamd.core.words import bare
+from streamd.sources.decode import decode
+from tests.needs import need
 
 DATA = Path(__file__).parent / "data"
 MOST_ERRORS = 0.25  # of the words of a recording: tiny.en mishears some
@@ -37,6 +40,12 @@ def recording(name: str) -> Recording:
     return Recording(
         path, np.concatenate(blocks).astype(np.int16), json.loads(path.with_suffix(".json").read_text())["text"]
     )
+
+
+def read_aloud(text: str, path: Path, voice: str = "en-us") -> Pcm:
+    """16 kHz mono int16 of a text that espeak-ng reads; `path` is where its file goes."""
+    subprocess.run([need("espeak-ng"), "-s", "150", "-v", voice, "-w", str(path), "--", text], check=True)
+    return np.frombuffer(b"".join(piece for piece in decode(path) if isinstance(piece, bytes)), np.int16)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from streamd.engines.whisper.evidence import believable
 from streamd.engines.whisper.mel import LogMel, mel_filters
 from streamd.engines.whisper.text import Tokens
 from streamd.errors import UnavailableError
-from tests.speech import recording, word_error_rate
+from tests.speech import read_aloud, recording, word_error_rate
 
 
 @pytest.mark.parametrize("bands", [80, 128])
@@ -63,6 +64,21 @@ def test_a_repetition_that_runs_out_of_sound_is_not_believed_from_its_start() ->
     words = [HypothesisWord(" " + text, at, at + 0.1) for text, at in zip(texts, starts, strict=True)]
     assert [word.text for word in believable(words, 2.7, 0.0, "")] == [" go", " forward", " ten", " meters"]
     assert len(believable(words, 2.7, 0.0, "go forward ten meters go")) == 5
+
+
+def echoed(texts: str, length_s: float) -> list[HypothesisWord]:
+    """The words twice; the first one of the second time has this length."""
+    words = [HypothesisWord(f" {text}", 0.5 * n, 0.5 * n + 0.5) for n, text in enumerate([*texts.split()] * 2)]
+    first = len(words) // 2
+    words[first] = replace(words[first], end_s=words[first].start_s + length_s)
+    return words
+
+
+@pytest.mark.parametrize("texts", ["Thank you.", "Not at all.", "so good morning"])
+def test_an_echo_is_not_believed_but_what_was_said_twice_is(texts: str) -> None:
+    assert len(believable(echoed(texts, 0.0), 9.0, 0.0, "")) == len(texts.split())
+    assert len(believable(echoed(texts, 0.14), 9.0, 0.0, "")) == 2 * len(texts.split())
+    assert len(believable(echoed("no", 0.0), 9.0, 0.0, "")) == 2
 
 
 def test_words_in_silence_are_not_believed_unless_they_are_sure() -> None:
@@ -188,6 +204,15 @@ class TestMultilingual:
     def test_a_language_nobody_knows_is_refused(self, multilingual: WhisperEngine) -> None:
         with pytest.raises(ValueError, match="'xx'"):
             multilingual.advance("a", recording("jfk").pcm, True, Context(language="xx"), first=True)
+
+
+@pytest.mark.model
+def test_what_was_said_once_is_not_written_twice(engine: WhisperEngine, tmp_path: Path) -> None:
+    silence = np.zeros(9_600, np.int16)
+    for text in ("Good morning.", "Thank you."):
+        sound = np.concatenate([read_aloud(text, tmp_path / "speech.wav"), silence])
+        hypothesis = engine.advance("a", sound, True, Context(), first=True)
+        assert hypothesis.text.rstrip(".!") == text.rstrip(".")
 
 
 @pytest.mark.model

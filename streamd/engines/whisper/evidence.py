@@ -12,6 +12,8 @@ LATE_S = 0.05  # a word may begin this much after the sound's end, no more
 REPEATED_WORDS = 3  # so many words in a row that were said before are no chance
 SQUEEZED_WORDS = 3  # so many words in a row …
 SQUEEZED_S = 0.1  # … within so little sound were not spoken: a guess repeats itself
+ECHO_WORDS = 2  # so many words that repeat those before them, and begin with one that …
+SOUNDLESS_S = 0.01  # … has less sound than this, are an echo. A word that was said twice has 0.14 s or more each time.
 
 
 def believable(
@@ -30,7 +32,7 @@ def believable(
 
 def _first_unheard(words: Sequence[HypothesisWord], heard_s: float) -> int:
     """The first word that lies beyond the sound or has none of its own; earlier, where a repetition leads up to it."""
-    late = (n for n, word in enumerate(words) if word.start_s > heard_s + LATE_S or _is_squeezed(words, n))
+    late = (n for n, word in enumerate(words) if word.start_s > heard_s + LATE_S or _has_no_sound(words, n))
     first = next(late, len(words))
     if first < len(words):
         while _repeats(words, first - 1, first + REPEATED_WORDS - 1):
@@ -44,6 +46,19 @@ def _repeats(words: Sequence[HypothesisWord], start: int, stop: int) -> bool:
     run = said[start:stop]
     earlier = (said[n : n + len(run)] for n in range(start - len(run) + 1))
     return start > 0 and len(run) >= REPEATED_WORDS and run in earlier
+
+
+def _has_no_sound(words: Sequence[HypothesisWord], number: int) -> bool:
+    return _is_squeezed(words, number) or _is_echo(words, number)
+
+
+def _is_echo(words: Sequence[HypothesisWord], number: int) -> bool:
+    """Are what was said just before this word, and the pause after it, made into the same words again?"""
+    if words[number].end_s - words[number].start_s >= SOUNDLESS_S:
+        return False
+    said = [bare(word.text) for word in words]
+    lengths = range(ECHO_WORDS, number + 1)
+    return any(said[number - length : number] == said[number : number + length] for length in lengths)
 
 
 def _is_squeezed(words: Sequence[HypothesisWord], number: int) -> bool:
