@@ -213,7 +213,9 @@ class Transcriber:
         self._show(work, hypothesis)
 
     def _show(self, work: _Work, hypothesis: Hypothesis) -> None:
-        caption = work.stabiliser.update(hypothesis.words, hypothesis.covered_s, ended=hypothesis.thorough)
+        caption = work.stabiliser.update(
+            hypothesis.words, hypothesis.covered_s, ended=hypothesis.thorough, terms=self.vocabulary
+        )
         start_ms = work.utterance.start_ms
         self._segmenter.protect(start_ms + round(work.stabiliser.committed_end_s * 1000))
         if hypothesis.words and work.utterance is self._segmenter.open:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamd.core.policy import Policy
 from streamd.core.stabilise import Stabiliser, chance
-from streamd.core.words import HypothesisWord, join
+from streamd.core.words import HypothesisWord, bare, join
 
 texts = st.sampled_from(
     [" and", " so", " my", " My", " fellow,", " fellow", " Americans.", " ask", "n't", "。", "日本", " -", " 5%"]
@@ -108,6 +108,33 @@ def test_a_mended_guess_keeps_its_spaces() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert Stabiliser().finish([]).text == ""
+
+
+spoken = st.lists(
+    st.sampled_from(["my", "Lase", "key,", "-", "Jeffrey", "Bigham", "Lasecki", "C", "Translate2"]), max_size=8
+)
+
+
+@given(st.lists(spoken, min_size=1, max_size=12))
+def test_what_is_committed_never_ends_within_a_name_that_is_expected(guesses: list[list[str]]) -> None:
+    names = ("Lasecki", "Jeffrey Bigham", "CTranslate2")
+    stabiliser = Stabiliser(Policy(hold_s=0.0))
+    for number, texts in enumerate(guesses):
+        stabiliser.update(said(" ".join(texts)), 1.0 + number / 2, terms=names)
+        words = stabiliser.committed.split()
+        ends = {bare("".join(words[start:])) for start in range(len(words))} - {""}
+        assert not [(end, name) for end in ends for name in map(bare, names) if name.startswith(end) and name != end]
+
+
+def test_the_half_of_a_name_waits_for_the_other_half_or_for_what_comes_instead() -> None:
+    committed = []
+    stabiliser = Stabiliser()
+    for text in ("my Jeffrey Lase", "my Jeffrey Lase key", "my Jeffrey Lase key and others"):
+        for _ in range(2):
+            stabiliser.update(said(text), 4.0, terms=["Lasecki", "Jeffrey Bigham"])
+        committed.append(stabiliser.committed)
+    assert committed == ["my", "my Jeffrey Lase key", "my Jeffrey Lase key and others"]
+    assert stabiliser.finish(said("my Jeffrey Lase key and others")).text == "my Jeffrey Lase key and others"
 
 
 def guess(text: str, confidence: float) -> list[HypothesisWord]:

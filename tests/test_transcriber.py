@@ -284,6 +284,13 @@ async def test_what_was_said_before_is_handed_on_in_moderation() -> None:
         assert 100 < len(room.engine.contexts[-1].previous) <= 200
 
 
+async def test_no_half_of_an_expected_name_is_shown_for_good() -> None:
+    for name, shown in (("Lasecki", {0}), ("Lasagne", {0, len("Lase")})):
+        async with working(RecogniseStage(vocabulary=(name,)), {"utterances": [{"text": "Lase"}]}) as room:
+            await room.say_slowly(4)
+            assert {partial.committed for partial in room.partials} == shown
+
+
 async def test_a_failed_partial_costs_nothing_but_the_partial() -> None:
     async with working() as room:
         room.engine.failing = True

@@ -10,6 +10,8 @@ probability make the policy:
 - A word that was shown stays as it is until other words have been guessed several times in a row, or surely.
 - Nothing is shown after a word that is not, and nothing committed after one that is not.
 - Words that lean on the newest sound are not committed: their end may not have been heard yet.
+- What is committed never ends within a name that is expected: an engine that is told of the name would go on from its
+  first half with the whole of it, and readers would see "Lase Lasecki".
 
 Words are compared without case and punctuation; a word on whose punctuation the hypotheses differ, and the last word
 of what is committed, are committed without it, since what follows may change it.
@@ -78,10 +80,12 @@ class Stabiliser:
         """Where the last committed word ends in the utterance."""
         return self._committed_end_s
 
-    def update(self, words: Sequence[HypothesisWord], covered_s: float, *, ended: bool = False) -> Caption:
+    def update(
+        self, words: Sequence[HypothesisWord], covered_s: float, *, ended: bool = False, terms: Sequence[str] = ()
+    ) -> Caption:
         """A new guess for the whole utterance, of which `covered_s` seconds have been heard.
 
-        `ended`: nothing is being said any more, so that it shows all its words.
+        `ended`: nothing is being said any more, so that it shows all its words. `terms`: names that are expected.
         """
         guess = self._after_committed(words)
         before = self._guess
@@ -92,7 +96,7 @@ class Stabiliser:
         else:
             self._show()
         if self._contradictions == 0:
-            self._commit(before)
+            self._commit(before, terms)
         return self._caption(self._shown)
 
     def finish(self, words: Sequence[HypothesisWord]) -> Caption:
@@ -128,13 +132,14 @@ class Stabiliser:
         policy, (stood_s, age_s) = self._policy, self._times(number)
         return self._chance(number) >= policy.show or stood_s >= policy.show_after_s or age_s >= policy.show_age_s
 
-    def _commit(self, before: Sequence[HypothesisWord]) -> None:
+    def _commit(self, before: Sequence[HypothesisWord], terms: Sequence[str]) -> None:
         ready = 0
         while ready < len(self._shown) and self._may_stay(ready):
             ready += 1
             word = self._guess[ready - 1].text.casefold()
             if self._standing[ready - 1].guesses < 2 or word != before[ready - 1].text.casefold():
                 break  # the punctuation is still open
+        ready = _outside(terms, self._guess, ready)
         text = without_tail(join(self._guess[:ready]))
         if len(text) > len(self._committed) and text.startswith(self._committed):
             self._committed = text
@@ -176,6 +181,17 @@ def _agreeing(words: Sequence[HypothesisWord], previous: Sequence[HypothesisWord
     """How many leading words two guesses share."""
     pairs = enumerate(zip(words, previous, strict=False))
     return next((n for n, (a, b) in pairs if bare(a.text) != bare(b.text)), min(len(words), len(previous)))
+
+
+def _outside(terms: Sequence[str], words: Sequence[HypothesisWord], count: int) -> int:
+    """How many of the first `count` words there are before a term that they end within."""
+    names = [bare(term) for term in terms]
+    said = ""
+    for start in range(count - 1, -1, -1):
+        said = bare(words[start].text) + said
+        if said and any(name.startswith(said) and name != said for name in names):
+            count, said = start, ""  # what is before may end within another one
+    return count
 
 
 def _begin_with(words: Sequence[HypothesisWord], text: str) -> bool:
