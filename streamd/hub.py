@@ -85,8 +85,8 @@ class Hub:
             await self._tasks.__aexit__(kind, error, trace)
 
     def names(self) -> list[str]:
-        """Sessions that are open now."""
-        return sorted(self._sessions)
+        """Sessions that are open now: first the daemon's own one, where readers land that name none."""
+        return sorted(self._sessions, key=lambda name: (name != self._settings.session, name))
 
     def now_ms(self) -> int:
         """Wall-clock milliseconds since 1970."""
@@ -98,7 +98,7 @@ class Hub:
 
     def state(self) -> list[dict[str, object]]:
         """A summary of each session for /v1/sessions."""
-        return [session.summary() for _, session in sorted(self._sessions.items())]
+        return [self._sessions[name].summary() for name in self.names()]
 
     def states(self, told: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
         """What is known of the plant after it was told these; None where nobody takes commands."""

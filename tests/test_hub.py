@@ -56,6 +56,9 @@ async def test_a_session_is_made_once() -> None:
         assert hub.names() == ["a"]
         assert [line["name"] for line in hub.state()] == ["a"]
         assert metrics.registry.get_sample_value("streamd_sessions") == 1
+        await hub.open("default")
+        assert hub.names() == ["default", "a"]  # readers that name no session want the daemon's own
+        assert [line["name"] for line in hub.state()] == ["default", "a"]
 
 
 async def test_sessions_hear_at_the_same_time() -> None:
