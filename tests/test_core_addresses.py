@@ -97,12 +97,13 @@ def test_a_token_is_not_shown() -> None:
 
 def test_a_vocabulary_has_an_address() -> None:
     path = "/v1/sessions/room/vocabulary"
-    assert parse_request(path, []) == VocabularyRequest(session="room")
+    assert parse_request(path, []) == VocabularyRequest(session="room", terms=None)
+    assert parse_request(path, [("term", "")]) == VocabularyRequest(session="room", terms=())
     request = parse_request(path, [("term", "Lasecki"), ("token", "t"), ("term", "CTranslate2")])
     assert request == VocabularyRequest(session="room", terms=("Lasecki", "CTranslate2"), token="t")
     with pytest.raises(BadRequest, match="terms: '!' is no term"):
         parse_request(path, [("term", "!")])
-    with pytest.raises(BadRequest, match="unknown parameter 'terms'"):
+    with pytest.raises(BadRequest, match="unknown parameter 'terms'; there are: term, token"):
         parse_request(path, [("terms", "Lasecki")])
 
 

@@ -62,7 +62,7 @@ class VocabularyRequest(_Request):
     """Names and jargon of a session: GET or PUT …/v1/sessions/NAME/vocabulary."""
 
     session: Name
-    terms: Annotated[tuple[str, ...], AfterValidator(vocabulary)] = ()
+    terms: Annotated[tuple[str, ...], AfterValidator(vocabulary)] | None = None  # None: the address names none
 
 
 class CommandRequest(_Request):
@@ -106,9 +106,7 @@ def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
         case ["", "v1", "sessions", name, "audio"]:
             return _validate(AudioRequest, query, session=name)
         case ["", "v1", "sessions", name, "vocabulary"]:
-            terms = tuple(value for key, value in query if key == "term")
-            others = [(key, value) for key, value in query if key != "term"]
-            return _validate(VocabularyRequest, others, session=name, terms=terms)
+            return _vocabulary(name, query)
         case ["", "v1", "sessions", name, "commands", command_id, answer]:
             return _validate(CommandRequest, query, session=name, command_id=command_id, answer=answer)
         case ["", "v1", "states"]:
@@ -121,10 +119,20 @@ def parse_request(path: str, query: Sequence[tuple[str, str]]) -> Request:
             return PageRequest(path=path, token=dict(query).get("token"))
 
 
-def _validate(kind: type[_R], query: Sequence[tuple[str, str]], **given: str | tuple[str, ...]) -> _R:
-    """The request that path and query describe."""
+def _vocabulary(name: str, query: Sequence[tuple[str, str]]) -> VocabularyRequest:
+    """Terms are each a parameter of its own; a single empty one stands for no terms at all."""
+    terms = tuple(value for key, value in query if key == "term")
+    others = [(key, value) for key, value in query if key != "term"]
+    given = () if terms == ("",) else terms or None
+    return _validate(VocabularyRequest, others, more=("term",), session=name, terms=given)
+
+
+def _validate(
+    kind: type[_R], query: Sequence[tuple[str, str]], *, more: Sequence[str] = (), **given: str | tuple[str, ...] | None
+) -> _R:
+    """The request that path and query describe. `more`: parameters that are not in `query` any more."""
     parameters = dict(query)
-    known = sorted(kind.model_fields.keys() - given.keys())
+    known = sorted({*(kind.model_fields.keys() - given.keys()), *more})
     keys = [key for key, _ in query]
     for key in keys:
         if key not in known:
@@ -137,7 +145,7 @@ def _validate(kind: type[_R], query: Sequence[tuple[str, str]], **given: str | t
         raise BadRequest(_plain(error, {**parameters, **given})) from error
 
 
-def _plain(error: ValidationError, values: Mapping[str, str | tuple[str, ...]]) -> str:
+def _plain(error: ValidationError, values: Mapping[str, str | tuple[str, ...] | None]) -> str:
     """The first thing that is wrong, with its key and its value."""
     first = error.errors()[0]
     key = str(first["loc"][0])

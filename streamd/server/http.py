@@ -85,6 +85,23 @@ def read_target(target: str) -> Request:
     return parse_request(unquote(path), parse_qsl(query, keep_blank_values=True))
 
 
+def methods(request: Request) -> tuple[str, ...]:
+    """What may be done with what an address asks for."""
+    match request:
+        case VocabularyRequest() | StatesRequest():
+            return "GET", "HEAD", "PUT"
+        case CommandRequest():
+            return ("POST",)
+        case _:
+            return "GET", "HEAD"
+
+
+def no_body() -> Response:
+    """The answer to a request that has a body."""
+    reason = "requests have no body here: give terms and values in the address, as in …/vocabulary?term=Lasecki"
+    return _error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
+
+
 class Http:
     """The plain half of the port."""
 
@@ -96,9 +113,7 @@ class Http:
         self._rendering = asyncio.Semaphore(TRANSCRIPTS_AT_A_TIME)
 
     async def answer(self, http: HttpRequest) -> Response | None:
-        """The response to a request; None lets the WebSocket handshake go on (or fail with 405 or 426)."""
-        if http.method not in ("GET", "HEAD", "PUT", "POST"):
-            return None
+        """The response to a request; None lets the WebSocket handshake go on (or fail with 426)."""
         try:
             self._access.check_place(http.headers)
             response = await self._answer(http)
@@ -119,15 +134,17 @@ class Http:
 
     async def _answer(self, http: HttpRequest) -> Response | None:
         request = read_target(http.path)
+        if http.method not in (allowed := methods(request)):
+            response = _error(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {', '.join(allowed)} only")
+            response.headers["Allow"] = ", ".join(allowed)
+            return response
         match request:
-            case VocabularyRequest() if http.method != "POST":
+            case VocabularyRequest():
                 return await self._vocabulary(request, http)
-            case StatesRequest() if http.method != "POST":
+            case StatesRequest():
                 return self._states(request, http)
-            case CommandRequest() if http.method == "POST":
+            case CommandRequest():
                 return await self._command(request, http)
-        if http.method in ("PUT", "POST") or isinstance(request, CommandRequest):
-            return None
         match request:
             case TranscriptRequest() as request:
                 self._access.check_role(http.headers, request.token, Role.VIEWER)
@@ -141,19 +158,21 @@ class Http:
 
     async def _vocabulary(self, request: VocabularyRequest, http: HttpRequest) -> Response:
         """What a session expects, after it was told to. Terms are in the address: websockets reads no bodies."""
-        if http.method == "PUT":
-            self._access.check_role(http.headers, request.token, Role.SPEAKER)
-            try:
-                return _json({"terms": await self._hub.expect(request.session, request.terms)})
-            except ValueError as error:
-                raise BadRequest(str(error)) from error
-        self._access.check_role(http.headers, request.token, Role.VIEWER)
-        if request.terms:
+        changes = http.method == "PUT"
+        self._access.check_role(http.headers, request.token, Role.SPEAKER if changes else Role.VIEWER)
+        if changes and request.terms is None:
+            raise BadRequest("name each term, as in ?term=Lasecki&term=Okafor; ?term= alone means no terms any more")
+        if request.terms is not None and not changes:
             raise BadRequest("terms are set with PUT; GET tells which ones there are")
         session = await self._hub.get(request.session)
         if session is None:
             raise NotHere(no_session(request.session, self._hub))
-        return _json({"terms": session.vocabulary})
+        if request.terms is None:
+            return _json({"terms": session.vocabulary})
+        try:
+            return _json({"terms": await self._hub.expect(session.name, request.terms)})
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
 
     async def _command(self, request: CommandRequest, http: HttpRequest) -> Response:
         """An answer to a question; 409 and the reason where it does not count."""

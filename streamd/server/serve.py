@@ -22,7 +22,7 @@ from streamd.errors import ConfigError, UnavailableError
 from streamd.metrics import Metrics
 from streamd.resources import resource
 from streamd.server.access import Access
-from streamd.server.http import Http, load_files
+from streamd.server.http import Http, load_files, no_body
 from streamd.server.hub import Hub
 from streamd.server.relay import CLOSE_S
 from streamd.server.sockets import DRAIN_S, Sockets
@@ -64,9 +64,20 @@ async def serve(server: Server, hub: Hub, metrics: Metrics) -> AsyncIterator[Ser
 
 
 def _tracked(alive: set[ServerConnection]) -> type[ServerConnection]:
-    """Connections that are known from their first byte on: browsers open some that they never use."""
+    """Connections that are known from their first byte on: browsers open some that they never use.
+
+    Where websockets gives a request up for its body and says nothing, they say why.
+    """
 
     class Connection(ServerConnection):
+        _is_answered = False
+
+        def send_data(self) -> None:
+            if not self._is_answered and _has_body(self.protocol.handshake_exc):
+                self._is_answered = True
+                self.transport.write(no_body().serialize())
+            super().send_data()
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             alive.add(self)
             super().connection_made(transport)
@@ -76,6 +87,12 @@ def _tracked(alive: set[ServerConnection]) -> type[ServerConnection]:
             alive.discard(self)
 
     return Connection
+
+
+def _has_body(error: Exception | None) -> bool:
+    """Was a request given up for its body, announced with a length or in pieces (Transfer-Encoding)?"""
+    reason = error.__cause__ if error else None
+    return isinstance(reason, NotImplementedError) or (isinstance(reason, ValueError) and "body" in str(reason))
 
 
 async def _open(
