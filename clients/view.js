@@ -155,7 +155,8 @@ function final({ utterance, start_ms, end_ms, text, words, language, engine }) {
 }
 
 function interruption({ seq, start_ms, end_ms, reason }) {
-  const text = `[captions interrupted ${duration(end_ms - start_ms)}]`;
+  const lasted = duration(end_ms - start_ms);
+  const text = reason === "off" ? `[captions were off for ${lasted}]` : `[captions interrupted ${lasted}]`;
   return { kind: "interruption", id: seq, start_ms, end_ms, reason, text, stable: text, tentative: "", isFinal: true };
 }
 

@@ -51,7 +51,7 @@ class Session:
         metrics: Metrics,
         *,
         position_ms: int = 0,
-        unheard: Callable[[], tuple[int, int]] | None = None,
+        unheard: Callable[[], Gap] | None = None,
         second: Reader | None = None,
         orders: Orders | None = None,
         account: Callable[[str], Awaitable[None]] | None = None,
@@ -63,7 +63,7 @@ class Session:
         self._settings = settings
         self._metrics = metrics
         self._recogniser = recogniser
-        self._unheard = unheard  # start and end, in ms, of the time in which nobody listened before this run
+        self._unheard = unheard  # the time in which nobody listened before this run
         self._first_frame = -(-position_ms // FRAME_MS)
         self._position_samples = self._first_frame * FRAME_SAMPLES  # end of the last frame
         self._heard_samples = self._position_samples  # end of the last sample
@@ -207,10 +207,10 @@ class Session:
     def resume(self) -> None:
         """Before sound comes in again, tell of the time before this run in which nobody listened. Once."""
         if self._unheard is not None:
-            start_ms, end_ms = self._unheard()
+            gap = self._unheard()
             self._unheard = None
-            self.feed.append(Gap(start_ms=start_ms, end_ms=end_ms, reason="restart"))
-            self._advance_to(end_ms * SAMPLES_PER_MS)
+            self.feed.append(gap)
+            self._advance_to(gap.end_ms * SAMPLES_PER_MS)
 
     def touch(self) -> None:
         """Somebody is about to use this session."""

@@ -139,7 +139,7 @@ async def test_a_session_goes_on_after_a_restart(tmp_path: Path) -> None:
         assert history[: len(before)] == before
         restart = history[len(before)].body
         assert isinstance(restart, Gap)
-        assert (restart.reason, restart.end_ms >= end_ms) == ("restart", True)
+        assert (restart.reason, restart.end_ms >= end_ms) == ("off", True)
         numbers = [event.body.utterance for event in history if isinstance(event.body, Final)]
         assert numbers == sorted(set(numbers))
 

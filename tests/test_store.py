@@ -274,7 +274,7 @@ def test_a_new_session_begins_at_one_with_an_epoch_of_its_own(journal: Journal) 
     one, other = journal.load("one", 5_000), journal.load("other", 5_000)
     assert one == Loaded(one.epoch, 1, 0, [], [], 0, 5_000, 5_000)
     assert one.epoch != other.epoch
-    assert one.unheard(5_000) == (0, 0)
+    assert one.unheard(5_000) == Gap(start_ms=0, end_ms=0, reason="restart")
 
 
 def test_after_a_crash_numbers_go_on_beyond_all_that_was_reserved(path: Path) -> None:
@@ -383,7 +383,7 @@ def test_a_second_reading_tells_nothing_of_when_the_session_was_heard_last(journ
     journal.write("room", events, [], 9, 9_500)
     loaded = journal.load("room", 20_000)
     assert [event.body.type for event in loaded.history] == ["final", "revised"]
-    assert loaded.unheard(20_000) == (750 + 8_500, 750 + 8_500 + 10_500)
+    assert loaded.unheard(20_000) == Gap(start_ms=750 + 8_500, end_ms=750 + 8_500 + 10_500, reason="restart")
 
 
 def test_partials_are_replaced_and_go_with_their_final(journal: Journal) -> None:
@@ -417,8 +417,20 @@ def test_the_time_in_which_nobody_listened_starts_with_the_last_sign_of_life(pat
         journal.write("room", [say(1, at_ms=11_000)], [guess(3, 2, at_ms=12_000)], 4, 72_000)
     loaded = reopened(path)
     assert (loaded.last_end_ms, loaded.last_at_ms, loaded.alive_at_ms) == (350, 12_000, 72_000)
-    assert loaded.unheard(now_ms=75_000) == (60_350, 63_350)
-    assert loaded.unheard(now_ms=1_000) == (60_350, 60_350)  # the wall clock was set back
+    assert loaded.unheard(now_ms=75_000) == Gap(start_ms=60_350, end_ms=63_350, reason="restart")
+    assert loaded.unheard(now_ms=1_000).end_ms == 60_350  # the wall clock was set back
+
+
+def test_an_orderly_stop_is_told_from_a_crash(path: Path) -> None:
+    """Each life of a session is one or the other, whatever the one before it was."""
+    reasons = []
+    for orderly in (True, False, True, True):
+        with closing(Journal.open(path)) as journal:
+            reasons.append(journal.load("room", 0).unheard(0).reason)
+            if orderly:
+                journal.release("room", 1)
+    reasons.append(reopened(path).unheard(0).reason)
+    assert reasons == ["restart", "off", "restart", "off", "off"]
 
 
 # what is told, and what is forgotten

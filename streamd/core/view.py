@@ -53,7 +53,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """Sound that nobody heard, as a gap event tells."""
+    """Sound that nobody heard, as a gap event tells: lost, or not listened to while the daemon was off."""
 
     id: int
     start_ms: int
@@ -63,7 +63,8 @@ class Interruption:
 
     @property
     def text(self) -> str:
-        return f"[captions interrupted {duration(self.end_ms - self.start_ms)}]"
+        lasted = duration(self.end_ms - self.start_ms)
+        return f"[captions were off for {lasted}]" if self.reason == "off" else f"[captions interrupted {lasted}]"
 
 
 Item = Utterance | Interruption

@@ -59,6 +59,9 @@ MIGRATIONS = (
     CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'rows of the audit are never deleted'); END;
     """,
+    """
+    ALTER TABLE session ADD COLUMN released INTEGER NOT NULL DEFAULT 0;  -- 1: it was closed in order
+    """,
 )
 
 _DAMAGED = "move it away to start a new one; `sqlite3 FILE .recover` may save what it held"

@@ -37,11 +37,13 @@ class Loaded:
     last_at_ms: int  # when that event was appended
     alive_at_ms: int  # when the session was last seen alive
     vocabulary: tuple[str, ...] = ()  # names and jargon that it expects
+    released: bool = False  # it was closed in order: what was said until then is all there
 
-    def unheard(self, now_ms: int) -> tuple[int, int]:
-        """Start and end, on the timeline in ms, of the time in which nobody listened."""
+    def unheard(self, now_ms: int) -> Gap:
+        """The time in which nobody listened."""
         start_ms = self.last_end_ms + max(0, self.alive_at_ms - self.last_at_ms)
-        return start_ms, start_ms + max(0, now_ms - self.alive_at_ms)
+        end_ms = start_ms + max(0, now_ms - self.alive_at_ms)
+        return Gap(start_ms=start_ms, end_ms=end_ms, reason="off" if self.released else "restart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,15 @@ class Journal:
         """Open a session, a new one if need be, with its newest `retain` durable events, and reserve its numbers."""
         with self._writing():
             self._db.execute(
-                "INSERT INTO session VALUES (?, ?, 0, 0, ?, ?, '[]') ON CONFLICT DO NOTHING",
+                "INSERT INTO session VALUES (?, ?, 0, 0, ?, ?, '[]', 0) ON CONFLICT DO NOTHING",
                 (session, uuid4().hex, now_ms, now_ms),
             )
-            epoch, reserved, dropped, alive_at_ms, terms = self._db.execute(
-                "SELECT epoch, reserved_seq, dropped_seq, alive_at_ms, vocabulary FROM session WHERE name = ?",
+            epoch, reserved, dropped, alive_at_ms, terms, released = self._db.execute(
+                "SELECT epoch, reserved_seq, dropped_seq, alive_at_ms, vocabulary, released "
+                "FROM session WHERE name = ?",
                 (session,),
             ).fetchone()
+            self._db.execute("UPDATE session SET released = 0 WHERE name = ?", (session,))
             history = self._events(
                 "SELECT json FROM event WHERE session = ? ORDER BY seq DESC LIMIT ?", (session, retain)
             )[::-1]
@@ -129,6 +133,7 @@ class Journal:
             last_at_ms,
             alive_at_ms,
             tuple(json.loads(terms)),
+            bool(released),
         )
 
     def write(
@@ -174,6 +179,7 @@ class Journal:
         """A session has closed for good: numbers from `next_seq` on were never handed out, its next run uses them."""
         with self._writing():
             self._reserve(session, next_seq - 1)
+            self._db.execute("UPDATE session SET released = 1 WHERE name = ?", (session,))
         del self._reserved[session]
 
     def history(self, session: str) -> Iterator[Event]:
