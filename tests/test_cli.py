@@ -245,6 +245,22 @@ def test_an_unknown_session_names_the_known_ones(cli: Cli, journal: Path) -> Non
     assert outcome == Outcome(69, "", f"streamd: {journal}: there is no session lab; it has room\n")
 
 
+def test_a_session_of_which_nothing_is_kept_and_many_others(cli: Cli, tmp_path: Path) -> None:
+    journal = tmp_path / "many.sqlite3"
+    with closing(Journal.open(journal)) as book:
+        book.load("typo", 0)
+        for number in range(10):
+            name = f"hall-{number}"
+            book.load(name, number)
+            body = Final(utterance=1, start_ms=0, end_ms=40, text="Hello.", engine="e")
+            book.write(name, [Event.seal(body, seq=2, session=name, at_ms=number)], [], 3, 10**15 - number)
+    outcome = cli("export", "typo", "--store", journal)
+    others = ", ".join(f"hall-{number}" for number in range(8))
+    assert outcome == Outcome(
+        69, "", f"streamd: {journal}: nothing is kept of session typo; it has {others} and 2 more\n"
+    )
+
+
 def test_an_empty_journal_is_said_to_be_empty(cli: Cli, tmp_path: Path) -> None:
     Journal.open(tmp_path / "new.sqlite3").close()
     assert "it is empty" in cli("export", "lab", "--store", tmp_path / "new.sqlite3").err

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streamd.core.events import Event
+    from streamd.store import Recorded
 
+LISTED = 8  # sessions in an error: those that were used last
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the transcripts.")]
 
 
@@ -75,13 +77,22 @@ def export(
 
     journal = Journal.read(path)
     try:
-        names = [recorded.name for recorded in journal.sessions()]
-        if session not in names:
-            known = f"it has {', '.join(names)}" if names else "it is empty"
-            raise UnavailableError(f"{path}: there is no session {session}; {known}")
+        _check_recorded(session, journal.sessions(), path)
         _write(journal.history(session), form, None)
     finally:
         journal.close()
+
+
+def _check_recorded(session: str, recorded: Sequence[Recorded], path: Path) -> None:
+    """Raises UnavailableError if there is nothing of that session, with those of which there is something."""
+    told = [one.name for one in recorded if one.finals or one.gaps]
+    if session in told:
+        return
+    opened = any(one.name == session for one in recorded)
+    reason = f"nothing is kept of session {session}" if opened else f"there is no session {session}"
+    more = f" and {len(told) - LISTED} more" if len(told) > LISTED else ""
+    known = f"it has {', '.join(told[:LISTED])}{more}" if told else "it is empty"
+    raise UnavailableError(f"{path}: {reason}; {known}")
 
 
 def _targets(files: Sequence[Path], form: Format, folder: Path | None) -> dict[Path, Path | None]:
