@@ -20,7 +20,7 @@ from rich.console import Console
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-from streamd.core.events import Body, Ended, Final, Gap, Partial, Status
+from streamd.core.events import Body, Ended, Final, Gap, Partial, Revised, Status
 from streamd.core.log import Log
 from streamd.errors import UnavailableError, UsageError
 from streamd.listen import Address, JsonLines, Listener, LiveScreen, News, PlainLines, Screen, Transcript, choose
@@ -341,10 +341,56 @@ def test_a_server_that_says_nothing_is_left(room: Room, monkeypatch: pytest.Monk
 
 
 def test_another_server_than_streamd(room: Room) -> None:
-    room.refuse = (HTTPStatus.OK, b"hello")
+    for status, session in ((HTTPStatus.OK, None), (HTTPStatus.NOT_FOUND, None), (HTTPStatus.NOT_FOUND, "room")):
+        room.refuse = (status, b"hello")
+        with pytest.raises(UnavailableError, match=rf"no streamd answers at {room.url} \(.*\): check host and port"):
+            listen(room, Recorder(), lambda: None, session=session)
+
+
+def test_another_server_than_one_for_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, closing_after_hello(server):
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match="its answer makes no sense"):
+            Listener(Address.parse(url), Recorder()).run()
+
+
+@contextmanager
+def closing_after_hello(server: socket.socket) -> Iterator[None]:
+    def greet() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_a_gateway_to_a_daemon_that_is_not_up_yet_and_a_stand_in_for_one_that_was(room: Room) -> None:
+    room.refuse = (HTTPStatus.BAD_GATEWAY, b"<html>")
+    room.say(final(1, "one"))
+    room.close = [(1001, "")]
     screen = Recorder()
-    listen(room, screen)
-    assert screen.notices == [f"{room.url} does not answer as streamd does"]
+
+    def stand_in() -> None:
+        room.refuse = (HTTPStatus.NOT_FOUND, b"<html>")
+
+    def recover() -> None:
+        room.refuse = None
+
+    def end() -> None:
+        recover()
+        room.say(*OVER)
+
+    listen(room, screen, recover, stand_in, end)
+    assert screen.texts == ["one"]
+    assert [notice.rpartition(": ")[2] for notice in screen.notices if notice] == [
+        "HTTP status 502",
+        "the connection was closed",
+        "HTTP status 404",
+    ]
 
 
 def test_a_host_that_does_not_exist() -> None:
@@ -444,6 +490,12 @@ def test_a_pipe_gets_what_was_said_and_nothing_else(capsys: pytest.CaptureFixtur
     assert shown(Transcript, SCENE) == "Hello there.\n"
     Transcript(io.StringIO()).notice("trouble")
     assert capsys.readouterr().err == "streamd: trouble\n"
+
+
+def test_a_pipe_gets_what_a_second_reading_corrects_with_a_mark() -> None:
+    told = Revised(utterance=1, start_ms=0, end_ms=1_000, text="Hallo there.", changes=(), engine="large")
+    assert shown(Transcript, SCENE, (told,)) == "Hello there.\n[corrected] Hallo there.\n"
+    assert shown(PlainLines, SCENE, (told,)) == shown(PlainLines, SCENE)  # what was read aloud stays
 
 
 def test_a_program_gets_every_event_as_it_came() -> None:

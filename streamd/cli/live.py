@@ -81,7 +81,10 @@ def listen(
         str | None, typer.Option(envvar="STREAMD_TOKEN", show_envvar=False, help="Or in STREAMD_TOKEN.")
     ] = None,
 ) -> None:
-    """Show captions in this terminal. Into a pipe or file: what was said, one utterance a line."""
+    """Show captions in this terminal. Into a pipe or file: what was said, one utterance a line.
+
+    What a second pass corrects comes again there, after "[corrected]".
+    """
     from streamd.listen import Address, Listener, choose
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is left as it was

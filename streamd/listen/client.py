@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from http.client import HTTPException
 from ssl import SSLCertVerificationError
 from typing import Literal
 from urllib.error import HTTPError
@@ -42,7 +43,7 @@ class Listener:
         self._failures = 0
 
     def run(self, *, once: bool = False) -> None:
-        """Listen for ever, or with `once` to the end of the source. Raises UnavailableError if it may not."""
+        """Listen for ever, or with `once` to the end of the source. Raises UnavailableError if it may not or can't."""
         while True:
             trouble = self._try(once=once)
             if trouble is None:
@@ -55,7 +56,7 @@ class Listener:
     def _try(self, *, once: bool) -> str | None:
         """One connection, as long as it lasts. Returns why it ended: in a word, empty if that is nobody's business."""
         try:
-            self.session = self.session or next(iter(sessions(self.address)), None)
+            self.session = self.session or self._first()
             if self.session is None:
                 return f"{self.address.url} has no session yet"
             connection = self._connect(self.session)
@@ -65,6 +66,14 @@ class Listener:
             return _unreachable(self.address.url, error)
         with connection:
             return self._follow(connection, once=once)
+
+    def _first(self) -> str | None:
+        try:
+            return next(iter(sessions(self.address)), None)
+        except OSError:  # also where an exception is one of the following besides
+            raise
+        except (HTTPException, ValueError) as error:
+            raise _no_streamd(self.address.url, "its answer makes no sense") from error
 
     def _connect(self, session: str) -> ClientConnection:
         return connect(
@@ -116,11 +125,15 @@ class Listener:
             if isinstance(error, HTTPError)
             else (error.response.status_code, error.response.body)
         )
-        reason = f"{self.address.url}: {_reason(body or b'') or f'HTTP status {status}'}"
+        told = _reason(body or b"")
+        reason = f"{self.address.url}: {told or f'HTTP status {status}'}"
         if status == HTTPStatus.UNAUTHORIZED:
             raise UnavailableError(f"{reason} (streamd listen takes it from --token or STREAMD_TOKEN)")
         if status == HTTPStatus.FORBIDDEN:
             raise UnavailableError(reason)
+        if not told and status < HTTPStatus.INTERNAL_SERVER_ERROR and self.view.epoch is None:
+            # Beyond it are gateways to what is not up yet, and one that was up may have a stand-in for a while.
+            raise _no_streamd(self.address.url, f"HTTP status {status}")
         return reason
 
 
@@ -133,6 +146,10 @@ def _received(connection: ClientConnection) -> list[str]:
     except (TimeoutError, ConnectionClosed):
         pass  # the next call says so again
     return messages
+
+
+def _no_streamd(url: str, instead: str) -> UnavailableError:
+    return UnavailableError(f"no streamd answers at {url} ({instead}): check host and port, `streamd run` tells them")
 
 
 def _unreachable(url: str, error: Exception) -> str:

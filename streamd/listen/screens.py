@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from streamd.core.events import Event, Final, Gap, Status, Welcome
+from streamd.core.events import Event, Final, Gap, Revised, Status, Welcome
 from streamd.core.view import Interruption, Utterance, View, duration
 
 if TYPE_CHECKING:
@@ -84,11 +84,17 @@ class JsonLines(_Lines):
 
 
 class Transcript(_Lines):
-    """What was said, one utterance a line, and nothing else."""
+    """What was said, one utterance a line; what a second reading makes of it comes again, marked. Nothing else."""
 
     def show(self, news: News) -> None:
-        finals = (event.body.text for event in news.events if isinstance(event.body, Final))
-        self._print(printable(text) for text in finals if text)
+        self._print(line for event in news.events for line in self._lines(event.body))
+
+    def _lines(self, body: object) -> Iterable[str]:
+        match body:
+            case Final(text=text) if text:
+                yield printable(text)
+            case Revised(text=text):
+                yield f"[corrected] {printable(text)}"
 
 
 class PlainLines(_Lines):
