@@ -234,13 +234,19 @@ def _known(key: str, value: object, origin: str) -> _Given:
 
 
 def _nearest(key: str) -> str | None:
-    """The key that was probably meant: a similar name beside it, the same name elsewhere, anything similar."""
+    """The key that was probably meant: one that lacks only its dots or its first tables, a similar name beside it, the
+    same name elsewhere, anything similar."""
     names = [*schema().leaves, *schema().tables]
+    whole = [name for name in names if name.endswith(f".{key}") or _letters(name) == _letters(key)]
     table, _, last = key.rpartition(".")
     siblings = [name for name in names if name.rpartition(".")[0] == table]
     namesakes = [name for name in names if name.rpartition(".")[2] == last]
-    close = get_close_matches(key, siblings, 1) or namesakes[:1] or get_close_matches(key, names, 1)
+    close = whole or get_close_matches(key, siblings, 1) or namesakes[:1] or get_close_matches(key, names, 1)
     return close[0] if close else None
+
+
+def _letters(key: str) -> str:
+    return re.sub(r"[._-]", "", key).casefold()
 
 
 def _expand(value: object) -> object:

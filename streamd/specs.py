@@ -148,7 +148,7 @@ def _folder(key: str, name: str, wanted: models.Kind, settings: Settings) -> Pat
     kind = models.kind(name, settings.models)
     if kind is not None and kind != wanted:
         raise ConfigError(f"{key} = {name}: {_MIXED_UP[kind]}")
-    return models.locate(name, settings.models)
+    return models.locate(name, settings.models, key)
 
 
 def _asked(recognise: RecogniseStage) -> dict[str, object]:

@@ -175,6 +175,9 @@ def keys(path: Path) -> set[str]:
         ("servers", "server"),
         ("engines.whisper.modle", "engines.whisper.model"),
         ("server.port.number", "server.port"),
+        ("serverport", "server.port"),
+        ("server.max-sessions", "server.max_sessions"),
+        ("revise.model", "pipeline.revise.model"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(given_key: str, meant: str) -> None:

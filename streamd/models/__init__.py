@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 
+KEYS = "engines.whisper.model (or engines.gemma.model)"  # of settings that name weights
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
     """Weights that are on this machine."""
@@ -55,15 +58,16 @@ class Installed:
     fault: str | None  # why they can't be loaded
 
 
-def locate(name_or_folder: str, settings: Models | None = None) -> Path:
+def locate(name_or_folder: str, settings: Models | None = None, key: str = KEYS) -> Path:
     """Folder of the weights that are called so, or of those in a folder that is given directly.
 
-    Raises UnavailableError if there are none, or if a file of theirs is missing or cut short.
+    Raises UnavailableError if there are none, with the setting (`key`) that asked for them, or if a file of theirs is
+    missing or cut short.
     """
     settings = settings or Models()
     folder = _find(name_or_folder, settings)
     if folder is None:
-        raise UnavailableError(_nowhere(name_or_folder, settings))
+        raise UnavailableError(_nowhere(name_or_folder, settings, key))
     for fault in weights.faults(folder):
         raise UnavailableError(f"{fault}; {way_out(name_or_folder, settings)}")
     return folder
@@ -201,7 +205,7 @@ def _stage(model: Model, settings: Models) -> Iterator[Path]:
                 stage.rmdir()
 
 
-def _nowhere(name: str, settings: Models) -> str:
+def _nowhere(name: str, settings: Models, key: str = KEYS) -> str:
     if name in CATALOGUE:
         return (
             f"the model {name} is not on this machine: looked in {settings.directory} and the installed packages; "
@@ -209,7 +213,7 @@ def _nowhere(name: str, settings: Models) -> str:
         )
     return (
         f"the model {name!r} is neither a folder, nor one in {settings.directory}, nor one of {', '.join(CATALOGUE)}; "
-        "set engines.whisper.model (or engines.gemma.model) to one of these"
+        f"set {key} to one of these"
     )
 
 
