@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from streamd.resources import resource
 from streamd.router import BYTES_A_SECOND, OnChange, Outlook, Router
 from streamd.server import serve
 from streamd.session import Session
-from streamd.settings import Settings
+from streamd.settings import Engines, Settings
 from streamd.sources import MediaFile, Missing, Source, open_source
 from streamd.sources.decode import decode
 from streamd.specs import Hearing, hearing, rules, second_spec
@@ -169,9 +169,8 @@ def _read_orders_twice(shared: Orders | None, wanted: Hearing, router: Router) -
 def _router(
     wanted: Hearing, settings: Settings, metrics: Metrics, on_change: Callable[[], None] = lambda: None
 ) -> Router:
-    limits = {"deadline_s": settings.engines.deadline_s, "start_deadline_s": settings.engines.start_deadline_s}
     return Router(
-        {role: partial(_host, spec, metrics, limits) for role, spec in wanted.specs.items()},
+        {role: partial(_host, spec, metrics, settings.engines) for role, spec in wanted.specs.items()},
         metrics,
         rules=rules(settings.pipeline.route),
         wish=wanted.wish,
@@ -181,8 +180,14 @@ def _router(
     )
 
 
-def _host(spec: EngineSpec, metrics: Metrics, limits: Mapping[str, float], on_change: OnChange) -> EngineHost:
-    return EngineHost(spec, **limits, metrics=metrics, on_change=on_change)
+def _host(spec: EngineSpec, metrics: Metrics, limits: Engines, on_change: OnChange) -> EngineHost:
+    return EngineHost(
+        spec,
+        deadline_s=limits.deadline_s,
+        start_deadline_s=limits.start_deadline_s,
+        metrics=metrics,
+        on_change=on_change,
+    )
 
 
 def _sample() -> bytes:
@@ -193,8 +198,10 @@ def _sample() -> bytes:
 
 def _second(spec: EngineSpec, settings: Settings) -> EngineHost:
     """Without metrics: its calls are none that anybody waits for."""
-    engines = settings.engines
-    return EngineHost(spec, deadline_s=settings.pipeline.revise.deadline_s, start_deadline_s=engines.start_deadline_s)
+    stage, engines = settings.pipeline.revise, settings.engines
+    return EngineHost(
+        spec, deadline_s=stage.deadline_s, start_deadline_s=engines.start_deadline_s, task="the second pass"
+    )
 
 
 async def _listen(session: Session, source: Source) -> None:

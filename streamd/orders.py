@@ -296,4 +296,10 @@ def _ear(settings: Settings, metrics: Metrics | None) -> EngineHost | None:
     if spec is None:
         return None
     limits = settings.engines
-    return EngineHost(spec, deadline_s=limits.deadline_s, start_deadline_s=limits.start_deadline_s, metrics=metrics)
+    return EngineHost(
+        spec,
+        deadline_s=limits.deadline_s,
+        start_deadline_s=limits.start_deadline_s,
+        metrics=metrics,
+        task="commands",
+    )

@@ -246,6 +246,24 @@ async def test_a_call_that_is_always_late() -> None:
 # callers that leave
 
 
+async def test_the_log_tells_what_an_engine_is_for_and_warns_of_what_is_wrong_only(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="streamd.bridge")
+    async with host({"faults": [gate.fault("left")]}, task="the second pass") as engine:
+        call = asyncio.create_task(say(engine, 1, "left"))
+        await gate.reached()
+        call.cancel()
+        await asyncio.wait([call])
+        assert await say(engine, 1, "right") == "one two"
+        process(engine).kill()
+        assert await say(engine, 2, "right") == COUNTED
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    gone = "the worker of engine scripted for the second pass is gone: it was killed"
+    assert (told[0][0], told[0][1][:47]) == ("INFO", "engine scripted for the second pass is ready af")
+    assert [level for level, text in told if text.startswith(gone)] == ["INFO", "WARNING"]
+
+
 async def test_cancelled_means_killed_and_raised(gate: Gate) -> None:
     async with host({"faults": [gate.fault("left")]}, threads=2) as engine:
         assert await say(engine, 1, "other") == "one two"

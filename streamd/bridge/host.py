@@ -93,7 +93,8 @@ class EngineHost:
     for the next one. Cancelling one that waits for its turn costs nothing.
 
     An engine whose workers end again and again without an answer has failed: calls raise EngineFailed at once, and
-    a new worker is tried every `retry_s`. `on_change(state, detail)` is told of every change of `state`.
+    a new worker is tried every `retry_s`. `on_change(state, detail)` is told of every change of `state`. `task` is
+    what the engine does beside captions, for the log.
     """
 
     def __init__(
@@ -105,12 +106,18 @@ class EngineHost:
         retry_s: float = 30.0,
         metrics: Metrics | None = None,
         on_change: Callable[[State, str], None] | None = None,
+        task: str | None = None,
     ) -> None:
         self._deadline_s = deadline_s
         self._metrics = metrics
         self._on_change = on_change
         self._keeper = Keeper(
-            spec, start_deadline_s=start_deadline_s, retry_s=retry_s, metrics=metrics, on_change=self._changed
+            spec,
+            start_deadline_s=start_deadline_s,
+            retry_s=retry_s,
+            metrics=metrics,
+            on_change=self._changed,
+            task=task,
         )
         self._turns = Turns(spec.calls)
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
@@ -298,7 +305,7 @@ class EngineHost:
             link.kill(why)
             raise _TryError("deadline", f"the worker {why}") from error
         except asyncio.CancelledError:
-            link.kill("was killed with a call that was cancelled")
+            link.kill("was killed with a call that was cancelled", dismissed=True)
             raise
         except PipeError as error:
             raise _TryError("failed", str(error)) from error

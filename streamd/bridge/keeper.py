@@ -31,6 +31,7 @@ class Keeper:
         retry_s: float,
         metrics: Metrics | None,
         on_change: Callable[[State, str], None],
+        task: str | None = None,
     ) -> None:
         self.name = spec.kind  # the engine's own name once it is ready
         self.state: State = "starting"
@@ -38,6 +39,7 @@ class Keeper:
         self.respawns = 0
         self.link: WorkerLink | None = None
         self._spec = spec
+        self._task_name = f" for {task}" if task else ""
         self._start_deadline_s = start_deadline_s
         self._retry_s = retry_s
         self._metrics = metrics
@@ -86,7 +88,8 @@ class Keeper:
             self._change("closed", "the engine is closed")
 
     async def _replace(self, old: WorkerLink) -> WorkerLink:
-        log.warning("the worker of engine %s is gone: it %s", self.name, old.why)
+        severity = logging.INFO if old.dismissed else logging.WARNING
+        log.log(severity, "the worker of engine %s%s is gone: it %s", self.name, self._task_name, old.why)
         self._change("respawning", old.why)
         await old.close()
         self._barren += not old.killed and not old.answers
@@ -99,7 +102,7 @@ class Keeper:
             try:
                 return await self._launch()
             except UnavailableError as error:
-                log.warning("engine %s does not come back: %s", self.name, error)
+                log.warning("engine %s%s does not come back: %s", self.name, self._task_name, error)
                 why = str(error)
                 self._barren += 1
 
@@ -115,7 +118,8 @@ class Keeper:
             await link.close()
             raise
         self.name = ready.engine
-        log.info("engine %s is ready after %.0f ms in process %d", ready.engine, ready.load_ms, link.pid)
+        about = ready.engine, self._task_name, ready.load_ms, link.pid
+        log.info("engine %s%s is ready after %.0f ms in process %d", *about)
         return link
 
     def _patience(self, why: str) -> float:

@@ -66,6 +66,7 @@ class WorkerLink:
         self._gone: WorkerGone | None = None
         self.ended = asyncio.Event()  # no more calls; the reason is in `why`
         self.answers = 0
+        self.dismissed = False  # killed although nothing is wrong with it
 
     @property
     def pid(self) -> int:
@@ -142,9 +143,10 @@ class WorkerLink:
         if self.alive:
             self._writer.write(pack(Forget(utterance_id)))
 
-    def kill(self, why: str) -> None:
-        """SIGKILL. Every call that waits for an answer raises WorkerGone at once."""
+    def kill(self, why: str, *, dismissed: bool = False) -> None:
+        """SIGKILL. Every call that waits for an answer raises WorkerGone at once. `dismissed`: nothing is wrong."""
         self._sigkill()
+        self.dismissed = dismissed
         self._end(WorkerGone(why, killed=True))
 
     async def close(self) -> None:
