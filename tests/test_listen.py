@@ -347,11 +347,12 @@ def test_another_server_than_streamd(room: Room) -> None:
             listen(room, Recorder(), lambda: None, session=session)
 
 
-def test_another_server_than_one_for_http() -> None:
+@pytest.mark.parametrize("session", [None, "room"])
+def test_another_server_than_one_for_http(session: str | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, closing_after_hello(server):
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UnavailableError, match="its answer makes no sense"):
-            Listener(Address.parse(url), Recorder()).run()
+            Listener(Address.parse(url, session), Recorder()).run()
 
 
 @contextmanager

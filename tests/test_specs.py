@@ -153,6 +153,11 @@ def test_the_second_pass_takes_weights_of_whisper_s_only() -> None:
         second_spec(Settings(pipeline=Pipeline(revise=ReviseStage(model=str(MODEL)))))
 
 
+def test_an_unknown_model_is_told_with_the_setting_that_asked_for_it() -> None:
+    with pytest.raises(UnavailableError, match=r"the model 'bas' .*; set pipeline\.revise\.model to one of these"):
+        second_spec(Settings(pipeline=Pipeline(revise=ReviseStage(model="bas"))))
+
+
 def test_the_rules_are_those_of_the_pipeline() -> None:
     assert rules(RouteStage()) == Rules()
     assert rules(RouteStage(speech_s=20, quick=0.1)) == Rules(speech_s=20, quick=0.1)

@@ -28,6 +28,7 @@ SILENCE_S = 12.0  # the server gives a sign of life every 5 s; after this long w
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 10.0
 QUEUE = 512  # messages: what comes while the screen is drawn is drawn together
 NO_SUCH_SESSION, TOO_SLOW, VIOLATION = 4404, 4408, 1008
+NONSENSE = "its answer makes no sense"
 _SYSTEM_PROXY: Literal[True] = True
 
 
@@ -63,6 +64,8 @@ class Listener:
         except (HTTPError, InvalidStatus) as error:
             return self._refused(error)
         except (OSError, InvalidHandshake, ValueError) as error:
+            if isinstance(error.__cause__, ValueError) and self.view.epoch is None:  # what came is no HTTP/1.1
+                raise _no_streamd(self.address.url, NONSENSE) from error
             return _unreachable(self.address.url, error)
         with connection:
             return self._follow(connection, once=once)
@@ -73,7 +76,7 @@ class Listener:
         except OSError:  # also where an exception is one of the following besides
             raise
         except (HTTPException, ValueError) as error:
-            raise _no_streamd(self.address.url, "its answer makes no sense") from error
+            raise _no_streamd(self.address.url, NONSENSE) from error
 
     def _connect(self, session: str) -> ClientConnection:
         return connect(
