@@ -81,6 +81,14 @@ def test_an_echo_is_not_believed_but_what_was_said_twice_is(texts: str) -> None:
     assert len(believable(echoed("no", 0.0), 9.0, 0.0, "")) == 2
 
 
+def test_what_was_said_twice_stays_where_an_echo_follows() -> None:
+    said_twice = [*echoed("He said no.", 0.2), *echoed("He said no.", 0.0)[3:]]
+    words = [
+        replace(word, start_s=0.5 * n, end_s=0.5 * n + word.end_s - word.start_s) for n, word in enumerate(said_twice)
+    ]
+    assert len(believable(words, 9.0, 0.0, "")) == 6
+
+
 def test_words_in_silence_are_not_believed_unless_they_are_sure() -> None:
     assert believable(said(0.1, confidence=0.3), 1.0, 0.9, "") == ()
     assert len(believable(said(0.1, confidence=0.9), 1.0, 0.9, "")) == 1

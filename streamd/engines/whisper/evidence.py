@@ -34,7 +34,7 @@ def _first_unheard(words: Sequence[HypothesisWord], heard_s: float) -> int:
     """The first word that lies beyond the sound or has none of its own; earlier, where a repetition leads up to it."""
     late = (n for n, word in enumerate(words) if word.start_s > heard_s + LATE_S or _has_no_sound(words, n))
     first = next(late, len(words))
-    if first < len(words):
+    if first < len(words) and not _is_echo(words, first):  # an echo begins where it begins
         while _repeats(words, first - 1, first + REPEATED_WORDS - 1):
             first -= 1
     return first
