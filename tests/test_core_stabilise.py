@@ -137,6 +137,20 @@ def test_the_half_of_a_name_waits_for_the_other_half_or_for_what_comes_instead()
     assert stabiliser.finish(said("my Jeffrey Lase key and others")).text == "my Jeffrey Lase key and others"
 
 
+def test_short_words_begin_a_name_only_if_they_are_written_like_it() -> None:
+    for text, committed in (
+        ("so and", "so and"),
+        ("so And", "so"),
+        ("so ande", "so"),
+        ("so C", "so"),
+        ("so c", "so c"),
+    ):
+        stabiliser = Stabiliser()
+        for _ in range(2):
+            stabiliser.update(said(text), 4.0, terms=["Andersson", "CTranslate2"])
+        assert stabiliser.committed == committed
+
+
 def guess(text: str, confidence: float) -> list[HypothesisWord]:
     return [HypothesisWord(text, 0.0, 0.4, confidence)]
 

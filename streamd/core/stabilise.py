@@ -25,7 +25,9 @@ from math import exp, log
 
 from streamd.core.align import align
 from streamd.core.policy import Policy
-from streamd.core.words import HypothesisWord, bare, covering, join, without_tail
+from streamd.core.words import HypothesisWord, bare, covering, join, letters, without_tail
+
+SHORT_LETTERS = 3  # words of so many letters are mostly those that every sentence is full of
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +187,19 @@ def _agreeing(words: Sequence[HypothesisWord], previous: Sequence[HypothesisWord
 
 def _outside(terms: Sequence[str], words: Sequence[HypothesisWord], count: int) -> int:
     """How many of the first `count` words there are before a term that they end within."""
-    names = [bare(term) for term in terms]
     said = ""
     for start in range(count - 1, -1, -1):
-        said = bare(words[start].text) + said
-        if said and any(name.startswith(said) and name != said for name in names):
+        said = letters(words[start].text) + said
+        if said and any(_begins(said, letters(term)) for term in terms):
             count, said = start, ""  # what is before may end within another one
     return count
+
+
+def _begins(said: str, name: str) -> bool:
+    """Is this the beginning of a name, not all of it? Short words must be written alike: `and` begins no Andersson."""
+    if len(said) > SHORT_LETTERS:
+        said, name = said.casefold(), name.casefold()
+    return name.startswith(said) and name != said
 
 
 def _begin_with(words: Sequence[HypothesisWord], text: str) -> bool:

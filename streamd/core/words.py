@@ -29,7 +29,12 @@ def covering(words: Sequence[HypothesisWord], text: str) -> int:
 
 def bare(text: str) -> str:
     """A word without case, spaces and punctuation; symbols that carry meaning (%, €, digits) stay."""
-    return "".join(char for char in text.casefold() if not char.isspace() and not is_punctuation(char))
+    return letters(text.casefold())
+
+
+def letters(text: str) -> str:
+    """The same with its case."""
+    return "".join(char for char in text if not char.isspace() and not is_punctuation(char))
 
 
 def is_punctuation(char: str) -> bool:
