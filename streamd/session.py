@@ -263,14 +263,15 @@ class Session:
                         for piece in framer.lose(samples, reason):
                             await self._take(piece)
                     case chunk:
-                        for piece in framer.feed(chunk):
-                            await self._take(piece)
+                        frames = list(framer.feed(chunk))
+                        for frame in frames:
+                            await self._take(frame, newest=frame is frames[-1])
                 self._heard_samples = framer.position_samples
         for piece in framer.flush():
             await self._take(piece)
 
-    async def _take(self, piece: Frame | Lost) -> None:
-        """One frame through VAD and endpointer, or a loss into the log."""
+    async def _take(self, piece: Frame | Lost, *, newest: bool = True) -> None:
+        """One frame through VAD and endpointer, or a loss into the log. `newest`: nothing came together with it."""
         if isinstance(piece, Lost):
             self._lose(piece)
             return
@@ -279,7 +280,7 @@ class Session:
         self._position_samples = (piece.index + 1) * FRAME_SAMPLES
         self._clock.heard(self.position_ms, steady_ms())
         self._signal.feed(piece)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self._segmenter.open
         opened = self._segmenter.feed(piece, self._vad.probability(piece))
         self._metrics.stage_seconds.labels("vad").observe(time.perf_counter() - began)
         self._metrics.frames.labels(self.name).inc()
@@ -289,7 +290,8 @@ class Session:
             engine, note = self._recogniser.name or None, self._recogniser.note
             self._shown = Status(state="speech", source=self.source_name, engine=engine, detail=note)
             self._transcriber.open(utterance, self._shown)
-        self._transcriber.grown()
+        if newest or self._segmenter.open is not before:  # a guess takes in all that is there
+            self._transcriber.grown()
         self.show()
         await asyncio.sleep(0)  # a large chunk is many frames: others go in between
 

@@ -14,8 +14,8 @@ class Policy:
     show_after_s: float = 0.5  # … or so much sound during which it has stood …
     show_age_s: float = 0.5  # … or so much sound since it was said: more of it will not help
     commit: float = 0.95
-    commit_after_s: float = 1.0
-    commit_age_s: float = 1.2
+    commit_after_s: float = 0.8
+    commit_age_s: float = 1.0
     hold_s: float = 0.15  # a word that ends within the newest sound is not committed
     replace_after: int = 4  # guesses in a row that change a shown word, before it is changed
 

@@ -23,7 +23,7 @@ from streamd.errors import UnavailableError
 
 SPARE_TOKENS = 12
 MAX_TOKENS = 224
-LONGEST_TEXT = 448  # tokens, prompt included
+LONGEST_TEXT = 448  # CTranslate2 writes half as many tokens as it is allowed, and counts the committed ones
 ENCODER_FRAME_S = 0.02
 
 
@@ -115,8 +115,10 @@ class Model:
             encoded.view,
             prompts,
             beam_size=beam_size,
-            max_length=min(LONGEST_TEXT, max(len(each) + room for each, room in zip(prompts, rooms, strict=True))),
-            return_no_speech_prob=True,
+            max_length=min(
+                LONGEST_TEXT, 2 * max(len(text) + room for text, room in zip(committed, rooms, strict=True))
+            ),
+            return_no_speech_prob=not committed[0],  # what was committed was spoken
             suppress_blank=not committed[0],
         )
         return [self._decoded(*each) for each in zip(results, committed, rooms, strict=True)]
@@ -127,7 +129,7 @@ class Model:
         tokens = [token for token in result.sequences_ids[0] if token < self.tokens.end]
         if tokens[: len(committed)] == list(committed):  # CTranslate2 repeats what was forced
             tokens = tokens[len(committed) :]
-        return _Decoded([*committed, *without_loop(tokens[:room])], result.no_speech_prob)
+        return _Decoded([*committed, *without_loop(tokens[:room])], 0.0 if committed else result.no_speech_prob)
 
     def _align(
         self, encoded: Encoded, starts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]
