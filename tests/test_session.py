@@ -82,6 +82,15 @@ async def test_committed_text_begins_the_final() -> None:
     assert all(texts[p.utterance].startswith(p.text[: p.committed]) for p in partials if p.utterance in texts)
 
 
+async def test_a_guess_takes_in_all_that_came_with_one_message() -> None:
+    """Messages of 100 ms are whole frames after 80, 200, 280, 400 … ms."""
+    async with running() as (session, _, told):
+        await session.hear(Played(speech()))
+    ends_ms = [event.body.end_ms for event in told if isinstance(event.body, Partial)]
+    assert ends_ms
+    assert {end_ms % 200 for end_ms in ends_ms} <= {0, 80}
+
+
 async def test_words_carry_times_of_the_session() -> None:
     async with running(position_ms=60_000) as (session, _, _told):
         await session.hear(Played(speech()))
