@@ -187,10 +187,13 @@ def _agreeing(words: Sequence[HypothesisWord], previous: Sequence[HypothesisWord
 
 def _outside(terms: Sequence[str], words: Sequence[HypothesisWord], count: int) -> int:
     """How many of the first `count` words there are before a term that they end within."""
-    said = ""
-    for start in range(count - 1, -1, -1):
+    names = [letters(term) for term in terms]
+    longest = max((len(name.casefold()) for name in names), default=0)
+    start, said = count, ""
+    while start and len(said) < longest:  # what is as long begins none of them
+        start -= 1
         said = letters(words[start].text) + said
-        if said and any(_begins(said, letters(term)) for term in terms):
+        if said and any(_begins(said, name) for name in names):
             count, said = start, ""  # what is before may end within another one
     return count
 
