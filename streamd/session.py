@@ -195,9 +195,9 @@ class Session:
             except asyncio.CancelledError:
                 if not self._pump.cancelled() or _is_cancelled():
                     raise
-                self.cut_short = True
-            except StreamdError as error:
-                self._broken = str(error)
+                self.cut_short, self._broken = True, None  # a loop may have told of its file's end
+            except StreamdError:  # whoever called logs it; it may hold a path, which is not for readers
+                self._broken = f"{source.name} ended before its time; streamd's log says why"
                 raise
             finally:
                 self._pump.cancel()

@@ -185,12 +185,13 @@ async def test_a_session_has_one_source() -> None:
 
 async def test_a_source_that_fails_leaves_what_it_said() -> None:
     async with running() as (session, _, _told):
-        broken = Played(speech()[:30], error=UnavailableError("the cable broke"))
-        with pytest.raises(UnavailableError, match="the cable broke"):
-            await session.hear(broken)
+        gone = UnavailableError("/home/anna/talk.wav does not exist: check the name")
+        with pytest.raises(UnavailableError, match="/home/anna"):
+            await session.hear(Played(speech()[:30], error=gone, name="file: talk.wav"))
         assert finals(session.log)[-1].text
         assert session.source_name is None
-        assert (session.status().state, session.status().detail) == ("idle", "the cable broke")
+        why = "file: talk.wav ended before its time; streamd's log says why"
+        assert (session.status().state, session.status().detail) == ("idle", why)
 
 
 async def test_readers_are_told_of_a_source_that_broke_off_until_the_next_one_comes() -> None:
@@ -199,6 +200,13 @@ async def test_readers_are_told_of_a_source_that_broke_off_until_the_next_one_co
         assert all(final.text for final in finals(session.log))
         assert session.status().detail == "talk.wav breaks off after 11 s of 20 s"
         await session.hear(Played([SECOND]))
+        assert session.status().detail is None
+
+        looped = Played([*speech()[:5], Notice("broken_off", "talk.wav breaks off after 11 s of 20 s")], endless=True)
+        hearing = asyncio.create_task(session.hear(looped))
+        await looped.delivered.wait()
+        session.stop_source()
+        await hearing
         assert session.status().detail is None
     assert not any(isinstance(event.body, Status) and event.body.state == "source_lost" for event in told)
 
