@@ -135,7 +135,7 @@ class BySound:
         if why := too_large(grammar):
             _log.warning("%s, or set pipeline.commands.by to text", why)
         self._choices = choices(grammar, grammar.languages)
-        self._unheard: tuple[str, ...] = ()  # languages that the engine did not know
+        self._warned: set[str] = set()  # of languages that the engine did not know
 
     async def __call__(self, reading: Reading) -> Understood:
         if len(reading.pcm) > LONGEST_BYTES:
@@ -159,9 +159,9 @@ class BySound:
     def _warn(self, heard: Comparisons) -> None:
         """Say once in which languages nothing is compared."""
         known = {tag for tag, _ in heard.by_language}
-        unheard = tuple(tag for tag in self._grammar.languages if tag not in known)
-        if unheard != self._unheard:
-            self._unheard = unheard
+        unheard = [tag for tag in self._grammar.languages if tag not in known and tag not in self._warned]
+        if unheard:
+            self._warned.update(unheard)
             _log.warning(
                 "commands in %s are not compared with the sound: the model does not know the language; "
                 "set engines.whisper.model to another one, such as base",

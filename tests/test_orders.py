@@ -14,7 +14,7 @@ from streamd.bridge import EngineFailed, EngineHost
 from streamd.core.commands.decide import Verdict
 from streamd.core.commands.definition import Pack
 from streamd.core.commands.grammar import Grammar
-from streamd.core.commands.hearing import Choices, Comparisons
+from streamd.core.commands.hearing import Choices, Comparison, Comparisons
 from streamd.core.commands.second import declared
 from streamd.core.commands.states import States
 from streamd.core.events import Final
@@ -150,15 +150,16 @@ def test_readers_are_told_in_a_language_of_the_grammar(languages: tuple[str, ...
 
 
 class NoEar:
-    """Gives no answer, or one in no language."""
+    """Gives no answer, or one in no language unless told otherwise."""
 
     def __init__(self, *, fails: bool) -> None:
         self.fails = fails
+        self.answer = Comparisons(())
 
     async def compare(self, utterance_id: str, pcm: bytes, choices: Sequence[Choices]) -> Comparisons:
         if self.fails:
             raise EngineFailed("it is out of order")
-        return Comparisons(())
+        return self.answer
 
 
 @pytest.fixture
@@ -204,6 +205,15 @@ async def test_a_language_that_the_model_does_not_know_is_told_of_once(caplog: p
         "commands in de, en are not compared with the sound: the model does not know the language; "
         "set engines.whisper.model to another one, such as base"
     ]
+
+
+async def test_a_language_that_is_known_again_is_not_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    ear = NoEar(fails=False)
+    understand = BySound(ROBOT, ear)
+    for tags in (("en",), ("de", "en"), ("en",)):
+        ear.answer = Comparisons(tuple((tag, Comparison((), (), 0.0, 1.0, "tiny")) for tag in tags))
+        await understand(said("We had eggs."))
+    assert [record.args for record in caplog.records] == [("de",)]
 
 
 async def test_of_a_very_large_grammar_the_text_is_asked_about(
