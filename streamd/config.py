@@ -234,8 +234,11 @@ def _known(key: str, value: object, origin: str) -> _Given:
 
 
 def _nearest(key: str) -> str | None:
-    """The key that was probably meant: one that lacks only its dots or its first tables, a similar name beside it, the
-    same name elsewhere, anything similar."""
+    """The key that was probably meant.
+
+    In this order: one that lacks only its dots or its first tables, a similar name beside it, the same name elsewhere,
+    anything similar.
+    """
     names = [*schema().leaves, *schema().tables]
     whole = [name for name in names if name.endswith(f".{key}") or _letters(name) == _letters(key)]
     table, _, last = key.rpartition(".")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from streamd.core.events import Event, Final, Gap, Revised, Status, Welcome
+from streamd.core.events import Body, Event, Final, Gap, Revised, Status, Welcome
 from streamd.core.view import Interruption, Utterance, View, duration
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Transcript(_Lines):
     def show(self, news: News) -> None:
         self._print(line for event in news.events for line in self._lines(event.body))
 
-    def _lines(self, body: object) -> Iterable[str]:
+    def _lines(self, body: Body | Welcome) -> Iterable[str]:
         match body:
             case Final(text=text) if text:
                 yield printable(text)

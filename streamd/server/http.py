@@ -145,14 +145,10 @@ class Http:
                 return self._states(request, http)
             case CommandRequest():
                 return await self._command(request, http)
-        match request:
-            case TranscriptRequest() as request:
-                self._access.check_role(http.headers, request.token, Role.VIEWER)
-                return await self._transcript(request)
-            case PageRequest() as request if request.path in self._files:
-                return self._page(request.path)
-            case PageRequest() as request:
-                return await self._service(request, http.headers)
+            case TranscriptRequest():
+                return await self._transcript(request, http)
+            case PageRequest():
+                return await self._page(request, http)
             case _:
                 return None
 
@@ -201,9 +197,11 @@ class Http:
             raise NotHere("this daemon takes no commands: see the stage [commands] in pipelines/commands.toml")
         return _json({"states": known})
 
-    def _page(self, path: str) -> Response:
-        file = self._files[path]
-        ancestors = "*" if path in FRAMED else "'self'"
+    async def _page(self, request: PageRequest, http: HttpRequest) -> Response:
+        file = self._files.get(request.path)
+        if file is None:
+            return await self._service(request, http.headers)
+        ancestors = "*" if request.path in FRAMED else "'self'"
         policy = f"default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors {ancestors}"
         return _reply(file.body, file.type, {"Cache-Control": "no-cache", "Content-Security-Policy": policy})
 
@@ -227,7 +225,8 @@ class Http:
         status = HTTPStatus.OK if why_not is None else HTTPStatus.SERVICE_UNAVAILABLE
         return _reply(f"{why_not or 'ready'}\n".encode(), TYPES[".txt"], status=status)
 
-    async def _transcript(self, request: TranscriptRequest) -> Response:
+    async def _transcript(self, request: TranscriptRequest, http: HttpRequest) -> Response:
+        self._access.check_role(http.headers, request.token, Role.VIEWER)
         async with self._rendering:
             events = await self._hub.history(request.session)
             if events is None:
