@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,35 @@ def test_what_was_said_twice_stays_where_an_echo_follows() -> None:
         replace(word, start_s=0.5 * n, end_s=0.5 * n + word.end_s - word.start_s) for n, word in enumerate(said_twice)
     ]
     assert len(believable(words, 9.0, 0.0, "")) == 6
+
+
+def spoken(texts: str, after: Sequence[HypothesisWord], confidence: float = 0.9) -> list[HypothesisWord]:
+    """Words behind others."""
+    at_s = after[-1].end_s
+    return [HypothesisWord(f" {text}", at_s + n, at_s + n + 0.5, confidence) for n, text in enumerate(texts.split())]
+
+
+@pytest.mark.parametrize("behind", ["And then he left.", "Yes.", "He said yes."])
+def test_where_the_speaker_goes_on_only_the_echo_is_left_out(behind: str) -> None:
+    echo = echoed("He said no.", 0.0)
+    words = [*echo, *spoken(behind, echo)]
+    assert believable(words, 9.0, 0.0, "") == (*words[:3], *words[6:])
+    assert believable(words, 9.0, 0.0, "He said no. He") == tuple(words), "what was committed in part stays whole"
+    assert believable([*words, replace(words[-1], start_s=9.1)], 9.0, 0.0, "") == (*words[:3], *words[6:])
+    assert believable([*words[:6], *spoken(behind, echo, 0.4)], 9.0, 0.0, "") == tuple(words[:3]), "it is not sure"
+
+
+def test_an_echo_that_goes_on_is_one() -> None:
+    echo = echoed("He said no.", 0.0)
+    for more in ("He said", "He said no.", "He said no. He"):
+        assert believable([*echo, *spoken(more, echo)], 9.0, 0.0, "") == tuple(echo[:3])
+    assert believable([*echo, *spoken("He said no. He left.", echo)], 9.0, 0.0, "")[3:] != ()
+
+
+def test_words_behind_an_echo_without_sound_are_not_believed() -> None:
+    echo = echoed("He said no.", 0.0)
+    first, *others = spoken("And then", echo)
+    assert believable([*echo, replace(first, end_s=first.start_s), *others], 9.0, 0.0, "") == tuple(echo[:3])
 
 
 def test_words_in_silence_are_not_believed_unless_they_are_sure() -> None:

@@ -19,23 +19,44 @@ SOUNDLESS_S = 0.01  # … has less sound than this, are an echo. A word that was
 def believable(
     words: Sequence[HypothesisWord], heard_s: float, no_speech: float, committed: str
 ) -> tuple[HypothesisWord, ...]:
-    """The leading words that lie within the sound; none where the model itself heard nobody.
+    """The leading words that lie within the sound, without echoes; none where the model itself heard nobody.
 
-    What was committed is never taken back, whatever the evidence says now.
+    What was committed is never taken back, whatever the evidence says now, and says nothing against what follows it.
     """
-    stop = max(_first_unheard(words, heard_s), covering(words, committed))
-    kept = [_within(word, heard_s) for word in words[:stop]]
+    start = covering(words, committed)
+    words = _without_echoes(words, start)
+    kept = [_within(word, heard_s) for word in words[: _first_unheard(words, start, heard_s)]]
     if not committed and no_speech > NO_SPEECH and _mean_confidence(kept) < SURE:
         return ()
     return tuple(kept)
 
 
-def _first_unheard(words: Sequence[HypothesisWord], heard_s: float) -> int:
-    """The first word that lies beyond the sound or has none of its own; earlier, where a repetition leads up to it."""
-    late = (n for n, word in enumerate(words) if word.start_s > heard_s + LATE_S or _has_no_sound(words, n))
-    first = next(late, len(words))
-    if first < len(words) and not _is_echo(words, first):  # an echo begins where it begins
-        while _repeats(words, first - 1, first + REPEATED_WORDS - 1):
+def _without_echoes(words: Sequence[HypothesisWord], start: int) -> Sequence[HypothesisWord]:
+    """The words without those from `start` on that are an echo, where the speaker goes on behind it."""
+    said, number = list(words), start
+    while number < len(said):
+        behind = number + _echo(said, number)
+        if behind > number and _goes_on(said, number, behind):
+            del said[number:behind]
+        else:
+            number += 1
+    return said
+
+
+def _goes_on(words: Sequence[HypothesisWord], echo: int, behind: int) -> bool:
+    """Was what is behind an echo spoken? It may be more of the echo, or invented as well."""
+    rest = words[behind:]
+    if not rest or _is_soundless(rest[0]) or _mean_confidence(rest) < SURE:
+        return False
+    return any(bare(word.text) != bare(again.text) for word, again in zip(words[echo:], rest, strict=False))
+
+
+def _first_unheard(words: Sequence[HypothesisWord], start: int, heard_s: float) -> int:
+    """The first from `start` on that lies beyond the sound or has none; earlier, where a repetition leads up to it."""
+    numbers = range(start, len(words))
+    first = next((n for n in numbers if words[n].start_s > heard_s + LATE_S or _has_no_sound(words, n)), len(words))
+    if first < len(words) and not _echo(words, first):  # an echo begins where it begins
+        while first > start and _repeats(words, first - 1, first + REPEATED_WORDS - 1):
             first -= 1
     return first
 
@@ -49,16 +70,20 @@ def _repeats(words: Sequence[HypothesisWord], start: int, stop: int) -> bool:
 
 
 def _has_no_sound(words: Sequence[HypothesisWord], number: int) -> bool:
-    return _is_squeezed(words, number) or _is_echo(words, number)
+    return _is_squeezed(words, number) or _echo(words, number) > 0
 
 
-def _is_echo(words: Sequence[HypothesisWord], number: int) -> bool:
-    """Are what was said just before this word, and the pause after it, made into the same words again?"""
-    if words[number].end_s - words[number].start_s >= SOUNDLESS_S:
-        return False
+def _echo(words: Sequence[HypothesisWord], number: int) -> int:
+    """How many words from here on say again what was said just before them, made of that and of the pause after it."""
+    if not _is_soundless(words[number]):
+        return 0
     said = [bare(word.text) for word in words]
-    lengths = range(ECHO_WORDS, number + 1)
-    return any(said[number - length : number] == said[number : number + length] for length in lengths)
+    lengths = range(number, ECHO_WORDS - 1, -1)
+    return next((n for n in lengths if said[number - n : number] == said[number : number + n]), 0)
+
+
+def _is_soundless(word: HypothesisWord) -> bool:
+    return word.end_s - word.start_s < SOUNDLESS_S
 
 
 def _is_squeezed(words: Sequence[HypothesisWord], number: int) -> bool:
