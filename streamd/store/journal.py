@@ -37,7 +37,7 @@ class Loaded:
     last_at_ms: int  # when that event was appended
     alive_at_ms: int  # when the session was last seen alive
     vocabulary: tuple[str, ...] = ()  # names and jargon that it expects
-    released: bool = False  # it was closed in order: what was said until then is all there
+    released: bool = False  # it was closed in order, with the daemon or for room: what was said until then is all there
 
     def unheard(self, now_ms: int) -> Gap:
         """The time in which nobody listened."""
