@@ -82,6 +82,17 @@ def test_case_and_punctuation_do_not_hinder_agreement() -> None:
     assert caption.text[: caption.committed] == "and so"
 
 
+def test_punctuation_that_is_not_settled_holds_words_up_only_until_they_are_old() -> None:
+    stabiliser = Stabiliser(Policy(commit_age_s=1.0))
+    first, second = said("And so, my fellow Americans"), said("And so my fellow Americans")
+    fresh_s, old_s = second[1].end_s + 0.9, second[1].end_s + 1.0
+    stabiliser.update(first, fresh_s - 0.1)
+    caption = stabiliser.update(second, fresh_s)
+    assert caption.text[: caption.committed] == "And so"
+    caption = stabiliser.update(first, old_s)
+    assert caption.text[: caption.committed].startswith("And so, my")
+
+
 def test_the_last_committed_word_goes_without_its_punctuation() -> None:
     stabiliser = Stabiliser()
     stabiliser.update(said("my fellow Americans."), 3.0)

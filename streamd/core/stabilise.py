@@ -13,8 +13,9 @@ probability make the policy:
 - What is committed never ends within a name that is expected: an engine that is told of the name would go on from its
   first half with the whole of it, and readers would see "Lase Lasecki".
 
-Words are compared without case and punctuation; a word on whose punctuation the hypotheses differ, and the last word
-of what is committed, are committed without it, since what follows may change it.
+Words are compared without case and punctuation. A word on whose punctuation the hypotheses differ holds up those after it
+until it is old enough; the last word of what is committed is committed without its punctuation, since what follows may
+change it.
 """
 
 from __future__ import annotations
@@ -138,14 +139,21 @@ class Stabiliser:
         ready = 0
         while ready < len(self._shown) and self._may_stay(ready):
             ready += 1
-            word = self._guess[ready - 1].text.casefold()
-            if self._standing[ready - 1].guesses < 2 or word != before[ready - 1].text.casefold():
-                break  # the punctuation is still open
+            if self._is_unsettled(ready - 1, before):
+                break
         ready = _outside(terms, self._guess, ready)
         text = without_tail(join(self._guess[:ready]))
         if len(text) > len(self._committed) and text.startswith(self._committed):
             self._committed = text
             self._committed_end_s = self._guess[ready - 1].end_s
+
+    def _is_unsettled(self, number: int, before: Sequence[HypothesisWord]) -> bool:
+        """Is a word's punctuation still open, and worth waiting for?"""
+        _, age_s = self._times(number)
+        if age_s >= self._policy.commit_age_s:
+            return False
+        word = self._guess[number].text.casefold()
+        return self._standing[number].guesses < 2 or word != before[number].text.casefold()
 
     def _may_stay(self, number: int) -> bool:
         policy, (stood_s, age_s) = self._policy, self._times(number)
