@@ -42,6 +42,14 @@ PIP_OLDEST = (25, 1)  # the first one that understands --group
 STAMP = "streamd-installed.json"  # inside the environment: what was installed → from what
 TIMEOUT_S = 60
 
+COMPILE_WHAT_A_START_IMPORTS = """
+import py_compile, sys
+import streamd.check, streamd.cli.live, streamd.daemon, streamd.engines.whisper, streamd.listen
+for module in list(sys.modules.values()):
+    if (getattr(module, "__file__", None) or "").endswith(".py"):
+        py_compile.compile(module.__file__, quiet=1)
+"""  # the bytecode of everything that is installed would take 60 MB
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,10 +78,14 @@ def install(folder: Path, *, dev: bool, extra: str | None = None) -> None:
     if version is None:
         make_environment(folder)
     if (pip_version(python) or (0,)) < PIP_OLDEST:
-        run(python, "-m", "pip", "install", "--quiet", "--upgrade", f"pip=={PIP_VERSION}")
+        run(python, "-B", "-m", "pip", "install", "--quiet", "--no-compile", "--upgrade", f"pip=={PIP_VERSION}")
     groups = [f"--group={ROOT / 'pyproject.toml'}:{group}" for group in kinds[1:]]
+    slim = kinds == ["run"]
     # --prefer-binary: an older wheel rather than a newer source that wants a compiler
-    run(python, "-m", "pip", "install", "--prefer-binary", "--editable", f"{ROOT}[{extra}]" if extra else ROOT, *groups)
+    options = ["--prefer-binary", *(["--no-compile"] if slim else [])]
+    run(python, "-B", "-m", "pip", "install", *options, "--editable", f"{ROOT}[{extra}]" if extra else ROOT, *groups)
+    if slim:
+        run(python, "-c", COMPILE_WHAT_A_START_IMPORTS)
     (folder / STAMP).write_text(json.dumps(done | dict.fromkeys(kinds, wanted)))
 
 
@@ -108,6 +120,8 @@ def make_environment(folder: Path) -> None:
         except subprocess.CalledProcessError:
             print("ensurepip does not work here; fetching pip instead", flush=True)
         else:
+            # Python 3.11 brings it along; nothing here needs its 15 MB
+            run(folder / "bin" / "python", "-B", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools")
             return
     venv.create(folder, clear=True, symlinks=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -175,7 +175,7 @@ def bootstrap() -> ModuleType:
 def steps(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What an installation would run, with an environment that has a recent pip."""
     taken: list[str] = []
-    monkeypatch.setattr(bootstrap, "run", lambda *command: taken.append(" ".join(map(str, command[3:]))))
+    monkeypatch.setattr(bootstrap, "run", lambda *command: taken.append(" ".join(map(str, command[1:]))))
     monkeypatch.setattr(bootstrap, "pip_version", lambda _: (26, 0))
     return taken
 
@@ -183,11 +183,12 @@ def steps(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_nothing_is_installed_twice(bootstrap: ModuleType, steps: list[str], tmp_path: Path) -> None:
     bootstrap.install(tmp_path, dev=False)
     bootstrap.install(tmp_path, dev=False)
-    assert steps == [f"install --prefer-binary --editable {ROOT}"]
+    pip = "-B -m pip install --prefer-binary"
+    assert steps == [f"{pip} --no-compile --editable {ROOT}", f"-c {bootstrap.COMPILE_WHAT_A_START_IMPORTS}"]
     bootstrap.install(tmp_path, dev=True)
     bootstrap.install(tmp_path, dev=True)
     bootstrap.install(tmp_path, dev=False)
-    assert steps[1:] == [f"install --prefer-binary --editable {ROOT} --group={ROOT}/pyproject.toml:dev"]
+    assert steps[2:] == [f"{pip} --editable {ROOT} --group={ROOT}/pyproject.toml:dev"]
 
 
 def test_an_optional_part_is_installed_with_the_rest(bootstrap: ModuleType, steps: list[str], tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_an_optional_part_is_installed_with_the_rest(bootstrap: ModuleType, step
     bootstrap.install(tmp_path, dev=True, extra="export")
     bootstrap.install(tmp_path, dev=True)
     groups = f"--group={ROOT}/pyproject.toml:dev --group={ROOT}/pyproject.toml:export"
-    assert steps[1:] == [f"install --prefer-binary --editable {ROOT}[export] {groups}"]
+    assert steps[2:] == [f"-B -m pip install --prefer-binary --editable {ROOT}[export] {groups}"]
 
 
 def test_other_requirements_are_installed(
@@ -206,7 +207,7 @@ def test_other_requirements_are_installed(
     monkeypatch.setattr(bootstrap, "fingerprint", lambda *_: "changed")
     bootstrap.install(tmp_path, dev=False)
     bootstrap.install(tmp_path, dev=True)
-    assert len(steps) == 3
+    assert len(steps) == 4
 
 
 def test_a_fingerprint_tells_requirements_and_places_apart(bootstrap: ModuleType) -> None:
@@ -219,7 +220,7 @@ def test_an_old_pip_is_renewed(
 ) -> None:
     monkeypatch.setattr(bootstrap, "pip_version", lambda _: (23, 0))
     bootstrap.install(tmp_path, dev=False)
-    assert steps[0] == f"install --quiet --upgrade pip=={bootstrap.PIP_VERSION}"
+    assert steps[0] == f"-B -m pip install --quiet --no-compile --upgrade pip=={bootstrap.PIP_VERSION}"
 
 
 def test_a_broken_environment_is_made_again(
@@ -230,7 +231,7 @@ def test_a_broken_environment_is_made_again(
     monkeypatch.setattr(bootstrap, "pip_version", lambda _: next(versions))
     monkeypatch.setattr(bootstrap, "make_environment", lambda folder: steps.append(f"make {folder}"))
     bootstrap.install(tmp_path, dev=False)
-    assert steps[1:] == [f"make {tmp_path}", steps[0]]
+    assert steps[2:] == [f"make {tmp_path}", *steps[:2]]
 
 
 def test_a_damaged_stamp_counts_as_none(bootstrap: ModuleType, tmp_path: Path) -> None:
