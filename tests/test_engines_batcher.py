@@ -112,6 +112,30 @@ def test_two_places_serve_two_batches_at_a_time() -> None:
         assert {call.result() for call in [pool.submit(batcher.call, number) for number in (1, 2)]} == {0, 1}
 
 
+def test_who_has_an_answer_is_not_kept_busy_with_an_urgent_call() -> None:
+    begun, free = ({number: threading.Event() for number in (1, 3, 9)} for _ in range(2))
+
+    def serve(numbers: Sequence[int]) -> list[int]:
+        for number in set(numbers) & set(free):
+            begun[number].set()
+            assert free[number].wait(PATIENCE_S)
+        return [number * number for number in numbers]
+
+    batcher = Batcher(serve, lambda one, other: False, 2, 4)
+    with ThreadPoolExecutor(4) as pool:
+        busy = [pool.submit(batcher.call, number) for number in (1, 3)]
+        assert all(begun[number].wait(PATIENCE_S) for number in (1, 3))
+        partial, urgent = pool.submit(batcher.call, 2), pool.submit(batcher.call, 9, urgent=True)
+        with batcher.changed:
+            assert batcher.changed.wait_for(lambda: batcher.waiting == 2, PATIENCE_S)
+        free[1].set()
+        assert begun[9].wait(PATIENCE_S)
+        free[3].set()
+        assert partial.result(PATIENCE_S) == 4  # while the urgent one is still being served
+        free[9].set()
+        assert [call.result(PATIENCE_S) for call in (*busy, urgent)] == [1, 9, 81]
+
+
 @given(
     st.lists(st.integers(1, 9), max_size=30), st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.integers(1, 8)
 )

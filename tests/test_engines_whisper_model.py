@@ -17,6 +17,7 @@ from streamd.engines.base import Context
 from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper import build
 from streamd.engines.whisper.engine import PADDING_S
+from streamd.engines.whisper.hotwords import MOST_TOKENS, prompt
 from streamd.engines.whisper.mel import Float32, LogMel
 from streamd.engines.whisper.model import Encoded, Model, Window
 from tests.gate import PATIENCE_S
@@ -61,18 +62,31 @@ class TestTogether:
             assert [word.confidence for word in ours] == pytest.approx([word.confidence for word in theirs], abs=0.05)
 
     def test_shorter_ones_are_filled_up_and_their_times_stay_within_them(self, model: Model) -> None:
-        lengths_s = (3.0, 3.5, 4.0)
+        lengths_s = (4.0, 4.5, 5.0)
         windows = [window(recording(n).pcm[: int(s * 16_000)]) for n, s in zip(NAMES, lengths_s, strict=True)]
         for each, words in zip(windows, hear(model, *windows), strict=True):
-            assert words
             assert words[-1].end_s <= each.seconds
-            assert word_error_rate(join(hear(model, each)[0]), join(words)) <= 0.5
+            assert word_error_rate(join(hear(model, each)[0]), join(words)) <= 0.2
 
     def test_each_goes_on_from_its_own_committed_words(self, model: Model) -> None:
         begun = {"jfk": "And so", "austen_0870": "He was", "austen_0890": "She had a"}
-        words = hear(model, *(window(recording(name).pcm[: 4 * 16_000], text) for name, text in begun.items()))
-        assert [join(each).startswith(text) for each, text in zip(words, begun.values(), strict=True)] == [True] * 3
-        assert all(len(each) > len(text.split()) for each, text in zip(words, begun.values(), strict=True))
+        windows = [window(recording(name).pcm[: 4 * 16_000], text) for name, text in begun.items()]
+        together = hear(model, *windows)
+        assert texts(together) == texts([hear(model, each)[0] for each in windows])
+        assert all(join(words).startswith(text) for words, text in zip(together, begun.values(), strict=True))
+
+    @pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0])
+    def test_a_vocabulary_as_long_as_there_is_room_for_leaves_room_for_words(
+        self, model: Model, seconds: float
+    ) -> None:
+        terms = tuple(f"Kubernetes{n}" for n in range(40))
+        assert len(prompt(model.tokens, terms)) > MOST_TOKENS - 10
+        pcm = recording("jfk").pcm[4_000 : 4_000 + int(seconds * 16_000)]
+        hear(model, window(pcm, vocabulary=terms))
+        free, other = hear(model, *[window(pcm, vocabulary=terms)] * 2)
+        assert free == other
+        (more,) = hear(model, window(pcm, "And so", vocabulary=terms))
+        assert join(more).startswith("And so")
 
     def test_a_window_without_words_leaves_the_others_theirs(self, model: Model) -> None:
         silence, speech = np.zeros(4 * 16_000, np.int16), recording("jfk").pcm[: 4 * 16_000]
@@ -137,5 +151,6 @@ def test_partials_that_come_while_the_model_is_busy_are_heard_together(
     assert batches == [1, 3]
     assert calls["jfk"].result().text == first.result().text
     for name, call in calls.items():
-        assert word_error_rate(recording(name).text[: len(call.result().text)], call.result().text) <= 0.5
+        heard = call.result().text.split()
+        assert word_error_rate(" ".join(recording(name).text.split()[: len(heard)]), " ".join(heard)) <= 0.34
         assert "batch" in call.result().timings_ms

@@ -1,4 +1,4 @@
-"""Silero's network in NumPy gives what its makers' own gives, for a tenth of the time."""
+"""Silero's network in NumPy gives what its makers' own gives, in a small part of the time."""
 
 from __future__ import annotations
 

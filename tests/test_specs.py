@@ -39,7 +39,7 @@ def test_whisper_gets_its_folder_and_threads(tiny_en: Path) -> None:
     assert list(wanted.specs) == [Role.LONG]
     assert wanted.told.startswith(f"whisper {tiny_en}")
     spec = wanted.specs[Role.LONG]
-    assert (spec.kind, spec.threads, spec.calls) == ("whisper", 3, 15)
+    assert (spec.kind, spec.threads, spec.calls) == ("whisper", 3, 18)
     assert spec.options == {
         "model_path": str(tiny_en),
         "compute_type": "int8",

@@ -63,6 +63,11 @@ class _Call:
             return "decision"
         return "final" if self.last else "partial"
 
+    @property
+    def single(self) -> bool:
+        """Is it as careful as a final, so that the engine hears it by itself?"""
+        return self.last or self.context.thorough
+
     def request(self, number: int, heard_bytes: int, *, first: bool) -> Advance | Decide | Compare:
         """What a worker is sent that has `heard_bytes` of the utterance."""
         if self.choices is not None:
@@ -83,7 +88,7 @@ class _TryError(Exception):
 class EngineHost:
     """Keeps a worker running and calls it: `async with EngineHost(spec, …) as engine: await engine.advance(…)`.
 
-    At most `spec.calls` calls are under way at a time. Those that wait go in order of arrival, finals before
+    As many calls are under way at a time as `Turns` admits. Those that wait go in order of arrival, finals before
     partials; calls of one utterance never overlap. Every call has a deadline. A worker that dies, is late or has a call
     cancelled is replaced, and what it had not answered is replayed from the utterance's start, so that callers
     notice nothing but the time. A call is tried 1 + MAX_REPLAYS times. One beside which a worker died of its own
@@ -119,7 +124,7 @@ class EngineHost:
             on_change=self._changed,
             task=task,
         )
-        self._turns = Turns(spec.calls)
+        self._turns = Turns(spec.threads, spec.batch)
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._utterances: dict[str, _Utterance] = {}
         self._numbers = count(1)
@@ -316,7 +321,7 @@ class EngineHost:
         if self.state in ("failed", "closed"):
             raise EngineFailed(self._keeper.detail)
         started = time.perf_counter()
-        ticket = utterance.waiting = self._turns.enter(last=call.last, alone=alone)
+        ticket = utterance.waiting = self._turns.enter(last=call.last, alone=alone, single=call.single)
         granted = self._granted[ticket] = asyncio.get_running_loop().create_future()
         try:
             self._admit()

@@ -12,6 +12,7 @@ class Ticket:
 
     number: int  # in order of arrival
     last: bool  # finals go before partials
+    single: bool  # it shares no batch
     alone: bool  # a worker died of this call, or of one that ran beside it: it goes first, with nothing beside it
 
     @property
@@ -20,21 +21,22 @@ class Ticket:
 
 
 class Turns:
-    """At most `places` tickets hold a turn at a time.
+    """Of `places`, each serves one single ticket at a time, or up to `batch` others together.
 
+    Where there are batches, single tickets are admitted as if there were no others: their server puts them first.
     The queue has no bound of its own: every ticket in it is a caller that waits.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, places: int, batch: int = 1) -> None:
+        self._places, self._batch = places, batch
         self._waiting: list[Ticket] = []
         self._running: list[Ticket] = []
         self._issued = 0
 
-    def enter(self, *, last: bool, alone: bool = False) -> Ticket:
+    def enter(self, *, last: bool, alone: bool = False, single: bool = True) -> Ticket:
         """Join the queue."""
         self._issued += 1
-        ticket = Ticket(self._issued, last, alone)
+        ticket = Ticket(self._issued, last, single, alone)
         self._waiting.append(ticket)
         return ticket
 
@@ -55,4 +57,7 @@ class Turns:
     def _fits(self, ticket: Ticket) -> bool:
         if ticket.alone or any(running.alone for running in self._running):
             return not self._running
-        return len(self._running) < self._places
+        if self._batch == 1:
+            return len(self._running) < self._places
+        alike = sum(running.single == ticket.single for running in self._running)
+        return alike < (self._places if ticket.single else self._places * self._batch)

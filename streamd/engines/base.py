@@ -122,5 +122,5 @@ class EngineSpec:
 
     @property
     def calls(self) -> int:
-        """That the worker takes at a time."""
-        return self.threads * self.batch
+        """That the worker is sent at a time: where there are batches, finals come beside as many as fill them."""
+        return self.threads if self.batch == 1 else self.threads * (self.batch + 1)

@@ -26,8 +26,9 @@ class _Call(Generic[Q, A]):
 class Batcher(Generic[Q, A]):
     """`serve` answers several requests at once, in their order; `together` says whether two may share a batch.
 
-    At most `places` batches of at most `most` requests are served at a time: urgent ones first, then the oldest with
-    those that may join it. Bounded by its callers: each of them waits for its one answer.
+    At most `places` batches, of at most `most` requests each, are served at a time: urgent ones first, then the oldest
+    with those that may join it. A batch is served by the thread of its first call, so that nobody who has an answer is
+    kept busy with somebody else's. Bounded by its callers: each of them waits for its one answer.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Batcher(Generic[Q, A]):
         self._serve, self._together = serve, together
         self._places, self._most = places, most
         self._waiting: list[_Call[Q, A]] = []
-        self.changed = threading.Condition()  # notified of every call that comes, and of every batch that is done
+        self.changed = threading.Condition()  # notified whenever a call comes, or a batch is taken or done
 
     @property
     def waiting(self) -> int:
@@ -44,39 +45,45 @@ class Batcher(Generic[Q, A]):
         return len(self._waiting)
 
     def call(self, request: Q, *, urgent: bool = False) -> A:
-        """The answer to one request. Raises what `serve` raises for it alone."""
+        """The answer to one request. Raises what `serve` raises for it alone: a batch that fails is served singly."""
         call: _Call[Q, A] = _Call(request, urgent)
-        with self.changed:
-            self._waiting.append(call)
-            self.changed.notify_all()
-        while not call.outcome.done():
-            if batch := self._turn(call):
-                self._answer(batch)
+        if batch := self._turn(call):
+            try:
+                self._settle(batch)
+            finally:
+                self._leave()
         return call.outcome.result()
 
     def _turn(self, call: _Call[Q, A]) -> list[_Call[Q, A]]:
-        """Waits until `call` has its answer, or a place is free: then, a batch of those that wait."""
+        """Waits until `call` has its answer, or leads a batch: that one then."""
         with self.changed:
-            self.changed.wait_for(lambda: call.outcome.done() or (self._places > 0 and self._waiting))
+            self._waiting.append(call)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: call.outcome.done() or (self._places > 0 and self._next() is call))
             if call.outcome.done():
                 return []
+            batch = [call]
+            for other in self._waiting:
+                if len(batch) < self._most and self._joins(batch, other):
+                    batch.append(other)
             self._places -= 1
-            first = next((waiting for waiting in self._waiting if waiting.urgent), self._waiting[0])
-            fitting = [other for other in self._waiting if other is first or self._joins(first, other)]
-            batch = sorted(fitting, key=lambda other: other is not first)[: self._most]
             self._waiting = [other for other in self._waiting if other not in batch]
+            self.changed.notify_all()
             return batch
 
-    def _joins(self, first: _Call[Q, A], other: _Call[Q, A]) -> bool:
-        return other.urgent == first.urgent and self._together(first.request, other.request)
+    def _next(self) -> _Call[Q, A] | None:
+        """Who leads the next batch."""
+        return next((call for call in self._waiting if call.urgent), next(iter(self._waiting), None))
 
-    def _answer(self, batch: Sequence[_Call[Q, A]]) -> None:
-        try:
-            self._settle(batch)
-        finally:
-            with self.changed:
-                self._places += 1
-                self.changed.notify_all()
+    def _joins(self, batch: Sequence[_Call[Q, A]], other: _Call[Q, A]) -> bool:
+        return other not in batch and all(
+            call.urgent == other.urgent and self._together(call.request, other.request) for call in batch
+        )
+
+    def _leave(self) -> None:
+        with self.changed:
+            self._places += 1
+            self.changed.notify_all()
 
     def _settle(self, batch: Sequence[_Call[Q, A]]) -> None:
         try:

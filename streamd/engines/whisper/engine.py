@@ -136,7 +136,7 @@ class WhisperEngine:
             self.advance("warm-up", noise, last, Context(), first=not last)
 
     def _guess(self, jobs: Sequence[_Job]) -> list[tuple[HypothesisWord, ...]]:
-        """One final, or partials. The stages that are timed are those of all of them."""
+        """One final, or partials. Of the time that they take together each is told its share."""
         for job in jobs:
             job.watch.lap("batch")
         watch = Stopwatch()
@@ -147,14 +147,20 @@ class WhisperEngine:
             windows = [replace(job.window, language=job.state.language) for job in jobs]
             guesses = self._model.words(encoded, windows, self._options.partial_beam_size, watch)
         for job in jobs:
-            job.watch.ms.update(watch.ms)
+            job.watch.ms.update({stage: took_ms / len(jobs) for stage, took_ms in watch.ms.items()})
         return guesses
 
     def _encode(self, jobs: Sequence[_Job], watch: Stopwatch) -> Encoded:
         """And settles in which language each goes on."""
         encoded = self._model.encode([job.window.mel for job in jobs])
         watch.lap("encoder")
-        undecided = [number for number, job in enumerate(jobs) if self._is_undecided(job)]
+        undecided = []
+        for number, job in enumerate(jobs):
+            given = job.context.language if self._model.is_multilingual else "en"
+            if given is not None:
+                job.state.language = given
+            elif job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds):
+                undecided.append(number)
         if undecided:
             evidence = self._model.detect(encoded, [job.state.mel.seconds for job in jobs])
             for number in undecided:
@@ -163,12 +169,6 @@ class WhisperEngine:
                 state.language = likeliest(weigh(jobs[number].context.languages, state.evidence))
             watch.lap("language")
         return encoded
-
-    def _is_undecided(self, job: _Job) -> bool:
-        if not self._model.is_multilingual or job.context.language is not None:
-            job.state.language = job.context.language if self._model.is_multilingual else "en"
-            return False
-        return job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds)
 
     def _final(self, job: _Job, encoded: Encoded, watch: Stopwatch) -> tuple[HypothesisWord, ...]:
         window, heard_s = replace(job.window, language=job.state.language), job.window.seconds

@@ -23,7 +23,7 @@ from streamd.errors import UnavailableError
 
 SPARE_TOKENS = 12
 MAX_TOKENS = 224
-LONGEST_TEXT = 448  # CTranslate2 writes half as many tokens as it is allowed, and counts the committed ones
+LONGEST_TEXT = 448  # tokens, prompt included
 ENCODER_FRAME_S = 0.02
 
 
@@ -111,13 +111,14 @@ class Model:
         committed = [self.tokens.encode(window.committed) for window in windows]
         prompts = [self.tokens.prompt(start, text, bias) for start, text in zip(starts, committed, strict=True)]
         rooms = [_room(window, len(text)) for window, text in zip(windows, committed, strict=True)]
+        most = max(len(text) + room for text, room in zip(committed, rooms, strict=True))
+        before = len(prompts[0]) - len(committed[0])
         results = self.whisper.generate(
             encoded.view,
             prompts,
             beam_size=beam_size,
-            max_length=min(
-                LONGEST_TEXT, 2 * max(len(text) + room for text, room in zip(committed, rooms, strict=True))
-            ),
+            # of which CTranslate2 writes half at most, and no more than the prompt leaves
+            max_length=min(LONGEST_TEXT, most + max(most, before)),
             return_no_speech_prob=not committed[0],  # what was committed was spoken
             suppress_blank=not committed[0],
         )
