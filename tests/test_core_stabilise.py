@@ -93,6 +93,14 @@ def test_punctuation_that_is_not_settled_holds_words_up_only_until_they_are_old(
     assert caption.text[: caption.committed].startswith("And so, my")
 
 
+def test_punctuation_is_settled_also_where_words_come_in_before_it() -> None:
+    stabiliser = Stabiliser(replace(LATER, show=0.0, commit=1.0, commit_after_s=0.5, commit_age_s=1.5, replace_after=1))
+    old, one, two = HypothesisWord(" so", 0.0, 0.2), HypothesisWord(" one", 0.4, 0.8), HypothesisWord(" two", 1.5, 1.9)
+    stabiliser.update([one, two], 2.0)
+    caption = stabiliser.update([old, one, two], 2.5)
+    assert caption.text[: caption.committed] == "so one two"
+
+
 def test_the_last_committed_word_goes_without_its_punctuation() -> None:
     stabiliser = Stabiliser()
     stabiliser.update(said("my fellow Americans."), 3.0)

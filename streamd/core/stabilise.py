@@ -46,6 +46,7 @@ class _Standing:
 
     since_s: float
     guesses: int = 1
+    is_settled: bool = False  # the last two guesses have it with the same punctuation
 
 
 def chance(confidence: float, guesses: int, age_s: float, *, newest: bool) -> float:
@@ -99,7 +100,7 @@ class Stabiliser:
         else:
             self._show()
         if self._contradictions == 0:
-            self._commit(before, terms)
+            self._commit(terms)
         return self._caption(self._shown)
 
     def finish(self, words: Sequence[HypothesisWord]) -> Caption:
@@ -135,11 +136,11 @@ class Stabiliser:
         policy, (stood_s, age_s) = self._policy, self._times(number)
         return self._chance(number) >= policy.show or stood_s >= policy.show_after_s or age_s >= policy.show_age_s
 
-    def _commit(self, before: Sequence[HypothesisWord], terms: Sequence[str]) -> None:
+    def _commit(self, terms: Sequence[str]) -> None:
         ready = 0
         while ready < len(self._shown) and self._may_stay(ready):
             ready += 1
-            if self._is_unsettled(ready - 1, before):
+            if self._is_unsettled(ready - 1):
                 break
         ready = _outside(terms, self._guess, ready)
         text = without_tail(join(self._guess[:ready]))
@@ -147,13 +148,10 @@ class Stabiliser:
             self._committed = text
             self._committed_end_s = self._guess[ready - 1].end_s
 
-    def _is_unsettled(self, number: int, before: Sequence[HypothesisWord]) -> bool:
+    def _is_unsettled(self, number: int) -> bool:
         """Is a word's punctuation still open, and worth waiting for?"""
         _, age_s = self._times(number)
-        if age_s >= self._policy.commit_age_s:
-            return False
-        word = self._guess[number].text.casefold()
-        return self._standing[number].guesses < 2 or word != before[number].text.casefold()
+        return age_s < self._policy.commit_age_s and not self._standing[number].is_settled
 
     def _may_stay(self, number: int) -> bool:
         policy, (stood_s, age_s) = self._policy, self._times(number)
@@ -183,7 +181,8 @@ def _stood(
     standings = [_Standing(covered_s)] * len(guess)
     pair = [bare(word.text) for word in before], [bare(word.text) for word in guess]
     for i, j in align(*pair).same:
-        standings[j] = replace(stood[i], guesses=stood[i].guesses + 1)
+        alike = before[i].text.casefold() == guess[j].text.casefold()
+        standings[j] = replace(stood[i], guesses=stood[i].guesses + 1, is_settled=alike)
     return standings
 
 
