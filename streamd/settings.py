@@ -228,7 +228,7 @@ class RecogniseStage(_Table):
     languages: tuple[Spoken, ...] = ()  # … and then one of these; empty: any of them
     task: Literal["transcribe", "translate"] = "transcribe"  # translate: into …
     target_language: Spoken = "en"  # … this one; Whisper knows no other
-    partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 160  # new sound between two partials, at the least
+    partial_ms: Annotated[int, Field(ge=40, le=5_000)] = 160  # new sound between two partials, on average
     partials: bool = True
     preset: Preset = "balanced"  # how sure a word must be before it is shown: see core/stabilise.py
     vocabulary: Terms = ()  # names and jargon to expect

@@ -59,7 +59,7 @@ class _Work:
 
     utterance: Utterance
     number: int  # of the utterance, on the wire
-    opened_ms: int  # length of its sound when it was opened
+    due_ms: int  # length of its sound at which the next partial is due
     stabiliser: Stabiliser
     rev: int = 0
     covered_ms: int = 0
@@ -135,15 +135,16 @@ class Transcriber:
         if not self._queue:
             return 0
         work = self._queue[0]
-        if work.utterance.ended is None and not self._stage.partials:
-            return 0  # it is not due before its end
+        if work.utterance.ended is None and (work.concluded or not self._stage.partials):
+            return 0  # all is heard, or nothing is due before its end
         return max(0, position_ms - work.utterance.start_ms - work.covered_ms)
 
     def open(self, utterance: Utterance, announcement: Status) -> None:
         """An utterance has begun. Its number is the seq of the event that announces it."""
         event = self._feed.append(announcement)
         stabiliser = Stabiliser(PRESETS[self._stage.preset])
-        work = _Work(utterance, event.seq, utterance.end_ms - utterance.start_ms, stabiliser)
+        due_ms = utterance.end_ms - utterance.start_ms + self._stage.partial_ms
+        work = _Work(utterance, event.seq, due_ms, stabiliser)
         work.continues = self._newest is not None and self._newest.ended == "split"
         self._newest = utterance
         if self._is_over:
@@ -196,10 +197,12 @@ class Transcriber:
     def _wants_partial(self, work: _Work) -> bool:
         if not self._stage.partials or work.concluded:
             return False
-        return work.pauses or work.heard_ms - max(work.covered_ms, work.opened_ms) >= self._stage.partial_ms
+        return work.pauses or work.heard_ms >= work.due_ms
 
     async def _renew(self, work: _Work) -> None:
-        thorough = work.pauses
+        thorough, every_ms = work.pauses, self._stage.partial_ms
+        # Sound comes in blocks: a partial that had to wait for one brings the next forward, by half its time at most.
+        work.due_ms = max(work.due_ms, work.heard_ms - every_ms // 2) + every_ms
         if thorough:
             work.asked_ms, work.conclusion = work.speech_ms, None
         hypothesis = await self._ask(work, last=False, thorough=thorough)
@@ -219,8 +222,9 @@ class Transcriber:
         start_ms = work.utterance.start_ms
         self._segmenter.protect(start_ms + round(work.stabiliser.committed_end_s * 1000))
         if hypothesis.words and work.utterance is self._segmenter.open:
-            words_end_ms = start_ms + round(hypothesis.words[-1].end_s * 1000)
-            self._segmenter.heard(words_end_ms, start_ms + work.covered_ms)
+            # a guess that stops early takes nothing back that readers see: it must not end the utterance there either
+            words_end_s = max(words[-1].end_s for words in (hypothesis.words, caption.words) if words)
+            self._segmenter.heard(start_ms + round(words_end_s * 1000), start_ms + work.covered_ms)
         if caption.committed and work.language is None:
             work.language = hypothesis.language
         if (caption.text, caption.committed) != work.shown:
@@ -294,7 +298,7 @@ class Transcriber:
             previous=self._previous,
             language=work.language if self._stage.language == "auto" else self._stage.language,
             vocabulary=self.vocabulary,
-            languages=self._languages,
+            languages=self._languages if self._stage.language == "auto" else {},
             task=self._stage.task,
             start_s=work.utterance.start_ms / 1000,
             continues=work.continues,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from streamd.core.endpoint import Rules
 from streamd.core.events import Body, Final, Gap, Partial, Status, Welcome
 from streamd.core.log import Log
 from streamd.core.segment import Segmenter
+from streamd.engines.base import Context, Hypothesis
 from streamd.engines.scripted import build
 from streamd.feed import Feed
 from streamd.metrics import Metrics
@@ -31,13 +33,13 @@ RULES = Rules(pre_roll=0, min_speech=1, hangover=9, soft_max=10 * SECOND, maximu
 class Room:
     """A transcriber at work, and somebody who speaks or is silent for so many frames."""
 
-    def __init__(self, stage: RecogniseStage, script: Script, log: Log | None) -> None:
+    def __init__(self, stage: RecogniseStage, script: Script, log: Log | None, rules: Rules) -> None:
         self.metrics = Metrics()
         self.log = log or Log("room", "e")
         self.engine = Inline(build(script))
         self.told: list[Body | Welcome] = []
         self._feed = Feed(self.log, self.metrics)
-        self._segmenter = Segmenter(RULES)
+        self._segmenter = Segmenter(rules)
         self._frames = 0
         self.transcriber = Transcriber(self._feed, self._segmenter, self.engine, stage, self.metrics)
 
@@ -79,9 +81,9 @@ class Room:
 
 @asynccontextmanager
 async def working(
-    stage: RecogniseStage | None = None, script: Script | None = None, log: Log | None = None
+    stage: RecogniseStage | None = None, script: Script | None = None, log: Log | None = None, rules: Rules = RULES
 ) -> AsyncIterator[Room]:
-    room = Room(stage or RecogniseStage(), script or {}, log)
+    room = Room(stage or RecogniseStage(), script or {}, log, rules)
     async with asyncio.timeout(GUARD_S):
         tasks = [asyncio.create_task(room.transcriber.run()), asyncio.create_task(room.listen())]
         try:
@@ -150,6 +152,34 @@ async def test_partials_come_only_with_enough_new_sound() -> None:
         room.say(1)
         await until(lambda: bool(room.partials))
         assert len(room.engine.contexts) == 1
+
+
+async def test_a_partial_that_waited_for_a_block_of_sound_brings_the_next_one_forward() -> None:
+    calls = []
+    async with working(RecogniseStage(partial_ms=300)) as room:
+        for _ in range(8):
+            room.say(5)
+            for _ in range(10):  # turns of the loop: a call takes one
+                await asyncio.sleep(0)
+            calls.append(len(room.engine.contexts))
+    assert calls == [0, 1, 1, 2, 3, 3, 4, 5]
+
+
+async def test_one_guess_that_stops_early_does_not_end_what_readers_see() -> None:
+    async with working(rules=replace(RULES, wordless=2 * SECOND)) as room:
+        await room.say_slowly(4)
+        seen, advance = room.partials[-1].text, room.engine.advance
+
+        async def stray(utterance_id: str, pcm: bytes, last: bool, context: Context) -> Hypothesis:
+            room.engine.advance = advance  # type: ignore[method-assign]
+            hypothesis = await advance(utterance_id, pcm, last, context)
+            return replace(hypothesis, words=hypothesis.words[:1])
+
+        room.engine.advance = stray  # type: ignore[method-assign]
+        await room.say_slowly(3)
+        assert room.engine.advance is advance
+        assert finals(room.log) == []
+        assert room.partials[-1].text.startswith(seen)
 
 
 async def test_without_partials_an_utterance_is_heard_once() -> None:
