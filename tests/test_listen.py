@@ -487,15 +487,15 @@ def shown(make: Callable[[io.StringIO], Screen], *scenes: tuple[Body, ...]) -> s
     return out.getvalue()
 
 
-def test_a_pipe_gets_what_was_said_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(Transcript, SCENE) == "Hello there.\n"
+def test_a_pipe_gets_what_was_said_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(Transcript, SCENE) == "Hello there.\n[captions interrupted 4 s]\n"
     Transcript(io.StringIO()).notice("trouble")
     assert capsys.readouterr().err == "streamd: trouble\n"
 
 
 def test_a_pipe_gets_what_a_second_reading_corrects_with_a_mark() -> None:
     told = Revised(utterance=1, start_ms=0, end_ms=1_000, text="Hallo there.", changes=(), engine="large")
-    assert shown(Transcript, SCENE, (told,)) == "Hello there.\n[corrected] Hallo there.\n"
+    assert shown(Transcript, SCENE, (told,)) == "Hello there.\n[captions interrupted 4 s]\n[corrected] Hallo there.\n"
     assert shown(PlainLines, SCENE, (told,)) == shown(PlainLines, SCENE)  # what was read aloud stays
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from streamd.core.events import Body, Event, Final, Gap, Revised, Status, Welcome
+from streamd.core.events import Event, Final, Gap, Revised, Status, Welcome
 from streamd.core.view import Interruption, Utterance, View, duration
 
 if TYPE_CHECKING:
@@ -84,17 +84,15 @@ class JsonLines(_Lines):
 
 
 class Transcript(_Lines):
-    """What was said, one utterance a line; what a second reading makes of it comes again, marked. Nothing else."""
+    """What was said, one utterance a line, and what is missing; a second reading's lines come again, marked."""
 
     def show(self, news: News) -> None:
-        self._print(line for event in news.events for line in self._lines(event.body))
+        self._print(line for event in news.events for line in self._lines(event))
 
-    def _lines(self, body: Body | Welcome) -> Iterable[str]:
-        match body:
-            case Final(text=text) if text:
-                yield printable(text)
-            case Revised(text=text):
-                yield f"[corrected] {printable(text)}"
+    def _lines(self, event: Event) -> list[str]:
+        if isinstance(event.body, Revised):
+            return [f"[corrected] {printable(event.body.text)}"]
+        return permanent(event)
 
 
 class PlainLines(_Lines):
