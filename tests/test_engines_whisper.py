@@ -12,6 +12,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamd.core.words import bare
 from streamd.engines.base import Context, HypothesisWord, UnknownUtterance
 from streamd.engines.whisper import build
 from streamd.engines.whisper.engine import MIN_SOUND_S, WhisperEngine
@@ -208,6 +209,14 @@ class TestEngine:
         noise = np.random.default_rng(2).normal(0, 300, 16_000 * 3).astype(np.int16)
         for number, sound in enumerate((noise, np.zeros(48_000, np.int16))):
             assert engine.advance(str(number), sound, True, Context(), first=True).text == ""
+
+    @pytest.mark.parametrize("amplitude", [0, 8, 60])
+    def test_nobody_thanks_in_the_silence_after_speech(self, multilingual: WhisperEngine, amplitude: int) -> None:
+        silence = (np.random.default_rng(0).normal(0, 1, 19_200) * amplitude).astype(np.int16)
+        for name in ("jfk", "austen_0890"):
+            sound = np.concatenate([recording(name).pcm, silence])
+            hypothesis = multilingual.advance(name, sound, True, Context(language="en"), first=True)
+            assert bare(hypothesis.words[-1].text).endswith(bare(recording(name).text.split()[-1]))
 
     def test_too_little_sound_holds_no_word(self, engine: WhisperEngine) -> None:
         sound = np.zeros(int(MIN_SOUND_S * 16_000) - 1, np.int16)

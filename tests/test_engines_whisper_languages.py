@@ -89,6 +89,12 @@ def test_short_clips_of_another_language_do_not_flip_a_session(multilingual: Whi
         belief = onwards(belief)
 
 
+def test_what_was_committed_settles_the_language_but_not_what_to_expect_next(multilingual: WhisperEngine) -> None:
+    hypothesis = hear(multilingual, "de_katze", Context(language="en", languages=expecting(("de", "en"), "en")))
+    assert hypothesis.language == "en"
+    assert likeliest(weigh(expecting(("de", "en")), hypothesis.evidence)) == "de"
+
+
 def test_a_fixed_language_needs_no_evidence(multilingual: WhisperEngine) -> None:
     hypothesis = hear(multilingual, "zh_nihao_shijie", Context(language="ja"))
     assert (hypothesis.language, hypothesis.evidence.probabilities) == ("ja", {})

@@ -26,7 +26,7 @@ class Context:
     previous: str = ""  # what was said before this utterance
     language: str | None = None  # one of core.languages.TAGS; None: detect it, and weigh that against `languages`
     vocabulary: tuple[str, ...] = ()  # names and jargon to expect
-    languages: Belief = field(default_factory=dict)  # that are likely; empty: any of them
+    languages: Belief = field(default_factory=dict)  # that are likely; empty: any of them, or it was set
     task: Task = "transcribe"
     target_language: str = "en"  # of a translation, as a tag
     start_s: float = 0.0  # of the utterance, on the session's timeline

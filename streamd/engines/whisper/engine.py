@@ -21,6 +21,7 @@ from streamd.engines.batcher import Batcher
 from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper import window as trim
 from streamd.engines.whisper.compare import Comparer
+from streamd.engines.whisper.evidence import is_sure
 from streamd.engines.whisper.languages import check, check_target
 from streamd.engines.whisper.mel import LogMel
 from streamd.engines.whisper.model import Encoded, Model, Window
@@ -159,14 +160,17 @@ class WhisperEngine:
             given = job.context.language if self._model.is_multilingual else "en"
             if given is not None:
                 job.state.language = given
-            elif job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds):
+            # once words are committed it can't change, but finals still tell what to expect of the next utterance
+            asked = self._model.is_multilingual and (given is None or (job.thorough and job.context.languages))
+            if asked and job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds):
                 undecided.append(number)
         if undecided:
             evidence = self._model.detect(encoded, [job.state.mel.seconds for job in jobs])
             for number in undecided:
                 state = jobs[number].state
                 state.evidence = evidence[number]
-                state.language = likeliest(weigh(jobs[number].context.languages, state.evidence))
+                if jobs[number].context.language is None:
+                    state.language = likeliest(weigh(jobs[number].context.languages, state.evidence))
             watch.lap("language")
         return encoded
 
@@ -180,7 +184,7 @@ class WhisperEngine:
                 window, mel=job.state.mel.window(PADDING_S, start_s), seconds=heard_s - start_s, committed=""
             )
             more = self._words(self._model.encode([rest.mel]), rest, watch)
-            if not more:
+            if not is_sure(more):  # it may be silence, in which Whisper likes to thank
                 break
             words = (*words[:-1], replace(words[-1], end_s=start_s), *_later(more, start_s))
         return words

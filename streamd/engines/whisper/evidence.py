@@ -26,9 +26,14 @@ def believable(
     start = covering(words, committed)
     words = _without_echoes(words, start)
     kept = [_within(word, heard_s) for word in words[: _first_unheard(words, start, heard_s)]]
-    if not committed and no_speech > NO_SPEECH and _mean_confidence(kept) < SURE:
+    if not committed and no_speech > NO_SPEECH and not is_sure(kept):
         return ()
     return tuple(kept)
+
+
+def is_sure(words: Sequence[HypothesisWord]) -> bool:
+    """Are there words, of which the model is sure on the whole?"""
+    return bool(words) and sum(word.confidence for word in words) >= SURE * len(words)
 
 
 def _without_echoes(words: Sequence[HypothesisWord], start: int) -> Sequence[HypothesisWord]:
@@ -46,7 +51,7 @@ def _without_echoes(words: Sequence[HypothesisWord], start: int) -> Sequence[Hyp
 def _goes_on(words: Sequence[HypothesisWord], echo: int, behind: int) -> bool:
     """Was what is behind an echo spoken? It may be more of the echo, or invented as well."""
     rest = words[behind:]
-    if not rest or _is_soundless(rest[0]) or _mean_confidence(rest) < SURE:
+    if not rest or _is_soundless(rest[0]) or not is_sure(rest):
         return False
     return any(bare(word.text) != bare(again.text) for word, again in zip(words[echo:], rest, strict=False))
 
@@ -95,7 +100,3 @@ def _is_squeezed(words: Sequence[HypothesisWord], number: int) -> bool:
 def _within(word: HypothesisWord, heard_s: float) -> HypothesisWord:
     start_s = min(word.start_s, heard_s)
     return HypothesisWord(word.text, start_s, max(start_s, min(word.end_s, heard_s)), word.confidence)
-
-
-def _mean_confidence(words: Sequence[HypothesisWord]) -> float:
-    return sum(word.confidence for word in words) / len(words) if words else 0.0
