@@ -81,7 +81,7 @@ class Server(_Table):
     insecure: bool = False  # plain http beyond this machine
     origins: tuple[str, ...] = ()  # browser origins allowed beside the server's own
     tokens: Tokens = Tokens()
-    max_sessions: Annotated[int, Field(ge=1, le=256)] = 8
+    max_sessions: Annotated[int, Field(ge=1, le=256)] = 16
     max_readers: Annotated[int, Field(ge=1, le=10_000)] = 200
     lag_limit_s: Annotated[float, Field(gt=0)] = 30.0  # a reader this far behind is closed; it resumes
     drain_s: Annotated[float, Field(ge=0)] = 10.0  # longest wait for the last final after SIGTERM
