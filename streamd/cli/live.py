@@ -81,7 +81,7 @@ def listen(
         str | None, typer.Option(envvar="STREAMD_TOKEN", show_envvar=False, help="Or in STREAMD_TOKEN.")
     ] = None,
 ) -> None:
-    """Show captions in this terminal. Into a pipe or file: what was said, one utterance a line.
+    """Show captions in this terminal. Into a pipe or file: what was said, one utterance a line, and what is missing.
 
     What a second pass corrects comes again there, after "[corrected]".
     """
