@@ -16,6 +16,7 @@ from streamd.engines.stopwatch import Stopwatch
 from streamd.engines.whisper.decoder import Decoder
 from streamd.engines.whisper.languages import tokens_per_s
 from streamd.engines.whisper.mel import LogMel
+from streamd.engines.whisper.model import LONGEST_TEXT, SPARE_TOKENS
 from streamd.engines.whisper.search import Scorer, Speller
 from streamd.engines.whisper.text import Tokens
 
@@ -23,8 +24,6 @@ KEPT = 4  # grammars whose spelling is kept
 HOPELESS = 16.0  # nats: a sentence that is so far behind what is heard freely was not said
 PADDING_S = 2.0
 BEAM = 5
-SPARE_TOKENS = 12
-MOST_TOKENS = 448
 MOST_PRIMER_TOKENS = 120
 _ECHO = re.compile(r"(.{8,}?)(?: \1)+")
 
@@ -86,7 +85,7 @@ class Comparer:
                 encoded,
                 [list(prompt)],
                 beam_size=BEAM,
-                max_length=min(MOST_TOKENS, len(prompt) + room),
+                max_length=min(LONGEST_TEXT, len(prompt) + room),
                 return_no_speech_prob=True,
             )[0]
             no_speech = result.no_speech_prob

@@ -109,6 +109,7 @@ class WhisperEngine:
         heard_s = state.mel.seconds
         words: tuple[HypothesisWord, ...] = ()
         if heard_s >= MIN_SOUND_S:
+            state.language = (context.language if self._model.is_multilingual else "en") or state.language
             job = _job(state, context, watch, thorough=thorough)
             found = self.batcher.call(job, urgent=last)
             if not (found or job.before or context.committed or thorough):
@@ -152,25 +153,16 @@ class WhisperEngine:
         return guesses
 
     def _encode(self, jobs: Sequence[_Job], watch: Stopwatch) -> Encoded:
-        """And settles in which language each goes on."""
+        """And detects in which language each goes on, where that is not given."""
         encoded = self._model.encode([job.window.mel for job in jobs])
         watch.lap("encoder")
-        undecided = []
-        for number, job in enumerate(jobs):
-            given = job.context.language if self._model.is_multilingual else "en"
-            if given is not None:
-                job.state.language = given
-            # once words are committed it can't change, but finals still tell what to expect of the next utterance
-            asked = self._model.is_multilingual and (given is None or (job.thorough and job.context.languages))
-            if asked and job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds):
-                undecided.append(number)
-        if undecided:
-            evidence = self._model.detect(encoded, [job.state.mel.seconds for job in jobs])
-            for number in undecided:
-                state = jobs[number].state
-                state.evidence = evidence[number]
-                if jobs[number].context.language is None:
-                    state.language = likeliest(weigh(jobs[number].context.languages, state.evidence))
+        if self._model.is_multilingual and any(map(_wants_evidence, jobs)):
+            found = self._model.detect(encoded, [job.state.mel.seconds for job in jobs])
+            for job, evidence in zip(jobs, found, strict=True):
+                if _wants_evidence(job):
+                    job.state.evidence = evidence
+                    if job.context.language is None:
+                        job.state.language = likeliest(weigh(job.context.languages, evidence))
             watch.lap("language")
         return encoded
 
@@ -215,6 +207,12 @@ def _job(state: _State, context: Context, watch: Stopwatch, *, thorough: bool) -
     )
     watch.lap("features")
     return _Job(state, context, thorough, watch, before, start_s, asked)
+
+
+def _wants_evidence(job: _Job) -> bool:
+    """Of its language. Committed words settle it, but finals still tell what to expect of the next utterance."""
+    asked = job.context.language is None or (job.thorough and bool(job.context.languages))
+    return asked and job.state.evidence.heard_s < min(DETECT_S, job.state.mel.seconds)
 
 
 def _may_share(job: _Job, other: _Job) -> bool:

@@ -92,10 +92,10 @@ class Model:
         aligned = self._align(encoded, starts, [each.tokens for each in decoded])
         watch.lap("align")
         guesses = []
-        for number, (window, words, each) in enumerate(zip(windows, aligned, decoded, strict=True)):
+        for window, words, each in zip(windows, aligned, decoded, strict=True):
             guess = believable(words, window.seconds, each.no_speech, window.committed)
             if hotwords.is_doubtful(guess, window.vocabulary, window.committed):
-                alone = encoded if len(windows) == 1 else self.encode([windows[number].mel])
+                alone = encoded if len(windows) == 1 else self.encode([window.mel])
                 (free,) = self.words(alone, [replace(window, vocabulary=())], beam_size, watch)
                 guess = guess if hotwords.is_borne_out(guess, free, window.vocabulary) else free
             guesses.append(guess)
